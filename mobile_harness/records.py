@@ -1,0 +1,142 @@
+"""What a measurement leaves behind: immutable, versioned, with where it was taken in every value.
+
+A *run* is a matrix of *cells* (one build on one device under one plan); a cell is made of *sessions*, each a fresh
+process, and the session is the unit of statistics. Times are nanoseconds, memory kilobytes (1024 bytes).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from toolkit.core.artifacts import ToolVersion
+from toolkit.core.manifest import Manifest
+
+SCHEMA = 1
+
+Kind = Literal["phone", "emulator", "simulator", "virtual", "host"]
+Outcome = Literal["measured", "failed", "skipped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """Which device. ``kind`` is part of every figure: only ``phone`` figures are ever a phone's."""
+
+    transport: str
+    serial: str
+    platform: Literal["android", "ios", "linux", "macos", "windows"]
+    model: str
+    soc: str
+    os_version: str
+    abis: tuple[str, ...]
+    ram_mb: int
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """How to measure a cell; named plans are ``quick``, ``standard``, ``gate`` and ``sustained``.
+
+    Warm-up lasts at least ``warmup_min_s`` and ``warmup_min_runs``, then until block medians stand still, at most
+    ``warmup_max_s``. Then at least ``min_runs`` inferences and ``min_seconds``, at most ``max_seconds``.
+    ``threads`` 0 is the runtime's default.
+    """
+
+    name: str
+    sessions: int
+    warmup_min_s: float
+    warmup_min_runs: int
+    warmup_max_s: float
+    min_runs: int
+    min_seconds: float
+    max_seconds: float
+    threads: int
+    accelerator: str
+    seed: int
+    session_deadline_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warmup:
+    """How the warm-up of a session went; ``converged`` says that block medians stood still."""
+
+    runs: int
+    elapsed_ns: int
+    converged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """The device's output for the golden input held against the build's output on the reference interpreter."""
+
+    ok: bool
+    max_abs: float
+    cosine: float
+    samples: int
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One fresh process: load cold, load warm, first inference, warm-up, then the measured series."""
+
+    index: int
+    load_cold_ns: int
+    load_warm_ns: int
+    first_ns: int
+    warmup: Warmup
+    latency_ns: tuple[int, ...]
+    rss_before_load_kb: int
+    rss_after_load_kb: int
+    peak_rss_kb: int
+    parity: Parity
+    live_gaps: int
+    started_utc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a cell has no figures. ``kind`` is one word of a fixed list, such as ``app_crash`` or ``timed_out``."""
+
+    kind: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One build on one device under one plan: measured or explained."""
+
+    id: str
+    run_id: str
+    device: DeviceInfo
+    build_id: str
+    build_sha256: str
+    target: str
+    recipe: str
+    size_bytes: int
+    plan: RunPlan
+    outcome: Outcome
+    runner: str
+    runtime: str
+    runtime_version: str
+    sessions: tuple[Session, ...] = ()
+    doubts: tuple[str, ...] = ()
+    failure: Failure | None = None
+    started_utc: str = ""
+    ended_utc: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run: its cells, and the ``build.json`` of the builds as it stood then."""
+
+    schema: Literal[1] = 1
+    id: str
+    palmtop: str
+    created_utc: str
+    build_dir: str
+    manifest: Manifest
+    plan: RunPlan
+    cells: tuple[Cell, ...]
+    toolchain: tuple[ToolVersion, ...] = ()

@@ -1,0 +1,245 @@
+"""The frozen values that flow through the toolkit, from model file to verified build.
+
+``SourceModel -> FloatModel -> CalibratedModel -> QuantizedModel -> VerifiedModel``. Each carries its parent, so a value
+tells its whole provenance; big arrays travel only as :class:`Blob`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from toolkit.core.recipe import Recipe
+
+Verdict = Literal["pass", "fail", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """A file, or a folder such as an ``.mlpackage``, with the hash of its content (:func:`.store.blob_of`)."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a model.
+
+    ``shape`` holds -1 for an axis of unknown length. ``source_name`` is the tensor of the source model it stands for
+    (empty: the same name), ``perm`` the order of the source's axes in this tensor (empty: the same order), such as
+    ``(0, 2, 3, 1)`` where a converter turned NCHW into NHWC.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    source_name: str = ""
+    perm: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """Inputs and outputs, in the model's own order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolVersion:
+    """A library that had a part in an artefact."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preprocess:
+    """How a stored sample becomes a model input; declared once, applied everywhere, generated into the apps.
+
+    Order of work on an image: decode to ``colour``, ``resize`` (height, width; bilinear with antialias), central
+    ``crop`` (height, width), then on every array: ``(x * scale - mean) / std`` in float32, then ``layout``.
+    ``mean`` and ``std`` have one value or one per channel; empty ones and ``scale`` 1 leave values alone.
+    """
+
+    resize: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    colour: Literal["rgb", "bgr", "gray"] = "rgb"
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataRef:
+    """A data set by reference: what a child process needs to open and stream it again.
+
+    ``count`` is the number of samples that will be used (after ``limit``); ``sha256`` covers content, order and limit.
+    """
+
+    format: str
+    location: str
+    sha256: str
+    count: int
+    labelled: bool
+    label_names: tuple[str, ...] = ()
+    limit: int | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """The closed interval of values that calibration saw in one tensor."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFloat:
+    """A layer that the recipe would quantize and the build keeps in float, and why."""
+
+    layer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What a phone must offer to run a build: the runtime's floor and the operating system's."""
+
+    runtime: str
+    runtime_min: str
+    android_api_min: int | None = None
+    ios_min: str | None = None
+    operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFact:
+    """One operator of a build: its type, the precision of its weights and activations, and its weights' bytes."""
+
+    name: str
+    operator: str
+    weight_dtype: str
+    activation_dtype: str
+    weight_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What is in an artefact, read from the artefact itself."""
+
+    format: str
+    signature: Signature
+    layers: tuple[LayerFact, ...]
+    size_bytes: int
+    requirements: Requirements | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceModel:
+    """The user's trained model, recognised and read. ``shapes`` are the sizes the user gave to unknown axes."""
+
+    name: str
+    format: str
+    blob: Blob
+    signature: Signature
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FloatModel:
+    """The source converted for one target, not quantized yet."""
+
+    source: SourceModel
+    target: str
+    blob: Blob
+    signature: Signature
+    toolchain: tuple[ToolVersion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibratedModel:
+    """A float model with the range of each of its tensors. ``ranges`` is a JSON file ``{tensor: [low, high]}``.
+
+    ``data`` is None, ``sample_count`` 0 and ``ranges`` None for recipes that need no calibration.
+    """
+
+    base: FloatModel
+    data: DataRef | None
+    sample_count: int
+    method: str
+    ranges: Blob | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizedModel:
+    """One build: what ships."""
+
+    base: CalibratedModel
+    recipe: Recipe
+    blob: Blob
+    signature: Signature
+    kept_float: tuple[KeptFloat, ...]
+    requirements: Requirements
+
+    @property
+    def id(self) -> str:
+        """The name of the build in ``build.json``, on screen and in reports."""
+        return f"{self.base.base.target}-{self.recipe.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorError:
+    """How far one output is from the float model's over all samples.
+
+    ``sqnr_db`` is 10 log10 of signal over noise energy, infinite where both are equal; ``cosine`` the cosine of the two
+    flattened outputs; ``max_abs`` the largest absolute difference.
+    """
+
+    output: str
+    sqnr_db: float
+    cosine: float
+    max_abs: float
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.sqnr_db):
+            raise ValueError("sqnr_db is not a number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """A task metric of the float model and of the build on the same samples, with the paired interval of the drop.
+
+    ``drop = float_value - value``; ``[ci_low, ci_high]`` covers it at ``confidence``. ``verdict`` holds it against
+    ``max_drop``; when ``undecided``, ``more_samples`` estimates how many further samples would decide.
+    """
+
+    metric: str
+    float_value: float
+    value: float
+    drop: float
+    ci_low: float
+    ci_high: float
+    n: int
+    confidence: float
+    max_drop: float
+    method: str
+    verdict: Verdict
+    more_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedModel:
+    """A build checked against the float model on the host; ``golden`` is an ``.npz`` for parity checks on devices."""
+
+    base: QuantizedModel
+    tensor_errors: tuple[TensorError, ...]
+    score: Score | None
+    golden: Blob
+    verdict: Verdict

@@ -1,0 +1,153 @@
+"""``build.json``: what a folder of builds holds, how it was made and how it did. The one value both halves share.
+
+The file is the public contract (schema 1): users and scripts rely on the names, so fields are added, never renamed.
+Paths inside are relative to the folder of ``build.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from toolkit.core import codec, store
+from toolkit.core.artifacts import (
+    KeptFloat,
+    Preprocess,
+    Requirements,
+    Score,
+    Signature,
+    ToolVersion,
+    Verdict,
+)
+from toolkit.core.errors import ModelError, SettingsError
+
+FILE = "build.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEntry:
+    """The trained model. ``path`` is where it lay when it was quantized, as the user named it."""
+
+    name: str
+    path: str
+    sha256: str
+    format: str
+    signature: Signature
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEntry:
+    """A data set that took part: where it lay, what it held, how it was read."""
+
+    data: str
+    format: str
+    sha256: str
+    samples: int
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorEntry:
+    """Distance of one output from the float model's; see :class:`toolkit.core.artifacts.TensorError`."""
+
+    sqnr_db: float
+    cosine: float
+    max_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildEntry:
+    """One build. ``tensor_errors``, ``score``, ``golden`` and ``verdict`` are filled by verification."""
+
+    id: str
+    target: str
+    recipe: str
+    path: str
+    sha256: str
+    size_bytes: int
+    signature: Signature
+    kept_float: tuple[KeptFloat, ...]
+    requirements: Requirements
+    toolchain: tuple[ToolVersion, ...] = ()
+    tensor_errors: dict[str, ErrorEntry] = field(default_factory=dict)
+    score: Score | None = None
+    golden: str | None = None
+    golden_sha256: str | None = None
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotExpressible:
+    """A recipe that a target's runtime cannot express, and why."""
+
+    target: str
+    recipe: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedBuild:
+    """A build that was tried and failed; the others do not suffer."""
+
+    target: str
+    recipe: str
+    error: str
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The whole of ``build.json``."""
+
+    schema: Literal[1] = 1
+    palmtop: str
+    source: SourceEntry
+    preprocess: Preprocess
+    calibration: DataEntry | None
+    verification: DataEntry | None = None
+    toolchain: tuple[ToolVersion, ...]
+    builds: tuple[BuildEntry, ...]
+    not_expressible: tuple[NotExpressible, ...] = ()
+    failed: tuple[FailedBuild, ...] = ()
+    inputs_key: str = ""
+
+
+def read(folder: Path) -> Manifest:
+    """Read the ``build.json`` of a folder.
+
+    Raises:
+        ModelError: there is none, it is of a newer palmtop, it is damaged, or a path in it leaves the folder.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no {FILE}.", hint="`palmtop quantize MODEL -d DATA -o DIR` writes one.")
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        schema = plain.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise ModelError(
+                f"{path} is of schema {schema}; this palmtop reads up to {SCHEMA}.", hint="Update palmtop."
+            )
+        manifest = codec.structure(plain, Manifest, what=str(path))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, SettingsError) as error:
+        raise ModelError(f"Cannot read {path}: {error}", hint="Build it again with `palmtop quantize`.") from error
+    for build in manifest.builds:
+        for inner in (build.path, build.golden):
+            if inner is not None:
+                _check_inside(path, inner)
+    return manifest
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write ``build.json``, whole or not at all."""
+    store.write_atomic(folder / FILE, codec.pretty(manifest))
+
+
+def _check_inside(path: Path, inner: str) -> None:
+    pure = PurePosixPath(inner)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        raise ModelError(f"{path} names the path {inner!r}, which leaves its folder.", hint="Do not trust this file.")

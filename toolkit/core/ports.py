@@ -1,0 +1,186 @@
+"""The contracts of what can be plugged in: a module in a room satisfies the room's Protocol, and that is all.
+
+``toolkit/sources/NAME.py`` is a :class:`Source`, ``toolkit/targets/NAME.py`` a :class:`Target`,
+``toolkit/datasets/NAME.py`` a :class:`DatasetFormat`. A module's heavy library is imported inside its functions. Unless
+said otherwise a function may load that library and is therefore only called in a child process
+(:func:`toolkit.core.isolation.isolate`); functions marked *cheap* are called in the parent and must not.
+
+A **form** is what sources hand to targets, so that N sources and M targets need N + M files: ``saved_model`` (a
+TensorFlow SavedModel folder with one signature ``serving_default``, static shapes) and ``onnx`` (one ONNX file, opset
+17 or later, simplified, static shapes). In both, tensor names and axis order are the source's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.core.artifacts import (
+    DataRef,
+    Inspection,
+    KeptFloat,
+    Preprocess,
+    Range,
+    Requirements,
+    Signature,
+    ToolVersion,
+)
+from toolkit.core.recipe import Recipe
+
+Array = NDArray[Any]
+Feeds = Mapping[str, Array]
+"""Arrays by tensor name, each with its batch axis."""
+Shapes = Mapping[str, tuple[int, ...]]
+"""Sizes the user gave, by input name, for inputs with unknown axes."""
+Observe = Callable[[str, Array], None]
+"""Called with each float tensor's name and values, once a sample."""
+
+
+class Session(Protocol):
+    """A model loaded for execution on this host."""
+
+    signature: Signature
+
+    def run(self, feeds: Feeds) -> dict[str, Array]:
+        """Execute once, batch as in the signature. Names in and out are the artefact's own.
+
+        Raises:
+            DataError: a feed is missing, or its shape or dtype is not the signature's.
+        """
+
+    def close(self) -> None:
+        """Free it; safe to call twice."""
+
+
+class Source(Protocol):
+    """A model format a user may bring."""
+
+    SUFFIXES: tuple[str, ...]
+    """File endings with the dot, lower case."""
+    FORMS: tuple[str, ...]
+    """The forms it can be exported to, best first."""
+
+    def recognises(self, path: Path) -> str | None:
+        """*Cheap.* Look at the first bytes: None when the file may be of this format, else what is wrong with it."""
+
+    def read(self, path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:
+        """Return the model's signature, an unknown batch axis as 1.
+
+        Raises:
+            ModelError: it cannot be read, has no input, already is quantized, or another axis is unknown and not in
+                ``shapes``; the message names it and how to give it.
+        """
+
+    def export(self, path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path) -> None:
+        """Write the model in a form to ``out`` (which does not exist yet).
+
+        Raises:
+            ModelError: the model cannot be expressed in that form.
+        """
+
+    def open_session(self, path: Path, shapes: dict[str, tuple[int, ...]]) -> Session:
+        """Load the float reference."""
+
+    def toolchain(self) -> tuple[ToolVersion, ...]:
+        """*Cheap.* Name the libraries that have a part in reading and exporting (``importlib.metadata``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantized:
+    """What :meth:`Target.quantize` says of the build it wrote."""
+
+    signature: Signature
+    kept_float: tuple[KeptFloat, ...]
+
+
+class Target(Protocol):
+    """A runtime on the phone."""
+
+    SUFFIX: str
+    """Ending of its artefacts, with the dot."""
+    FORMS: tuple[str, ...]
+    """The forms it converts from, best first."""
+
+    def not_expressible(self, recipe: Recipe) -> str | None:
+        """*Cheap.* None when the runtime can express the recipe, else the reason in a few words."""
+
+    def convert(self, form: str, model: Path, source: Signature, out: Path) -> Signature:
+        """Write the float artefact and return its signature, each tensor with ``source_name`` and ``perm`` set.
+
+        Raises:
+            ModelError: an operator cannot be converted; it and its layer are named.
+        """
+
+    def calibrate(self, model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
+        """Run the float artefact over the samples (its own tensor names) and show every float tensor to ``observe``.
+
+        Only for targets with a recipe that needs data. Memory must not grow with the number of samples.
+        """
+
+    def quantize(self, model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -> Quantized:
+        """Write the quantized artefact. ``ranges`` is empty for recipes that need no data.
+
+        Raises:
+            ModelError: the toolchain cannot quantize this model; what and where is named.
+        """
+
+    def open_session(self, model: Path, threads: int) -> Session:
+        """Load an artefact in the runtime that ships, with its default optimisations; ``threads`` 0 is its default."""
+
+    def inspect(self, model: Path) -> Inspection:
+        """Read operators, precision, size and requirements from an artefact, also one that palmtop did not make.
+
+        Raises:
+            ModelError: it is not an artefact of this runtime.
+        """
+
+    def requirements(self, model: Path) -> Requirements:
+        """Say what a phone must offer to run it."""
+
+    def toolchain(self) -> tuple[ToolVersion, ...]:
+        """*Cheap.* Name the libraries that have a part in converting, quantizing and executing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One item of a data set: arrays by input name with a batch axis of 1, its label if any, and where it is from."""
+
+    feeds: dict[str, Array]
+    label: int | Array | None
+    origin: str
+
+
+class DatasetFormat(Protocol):
+    """A way data lies on disk. Every function is *cheap*: numpy and the decoder only."""
+
+    def recognises(self, location: str) -> bool:
+        """Whether this location looks like the format."""
+
+    def refer(self, location: str, signature: Signature, preprocess: Preprocess, limit: int | None) -> DataRef:
+        """Check names, shapes and dtypes against the model's inputs and return the reference.
+
+        Raises:
+            DataError: it cannot be read, is empty, or does not fit; the message names the array and both shapes.
+        """
+
+    def stream(self, ref: DataRef, signature: Signature) -> Iterator[Sample]:
+        """Yield the samples in order, preprocessed, one at a time from disk.
+
+        Raises:
+            DataError: a sample cannot be read or holds NaN or infinity; its origin is named.
+        """
+
+
+class Observer(Protocol):
+    """Streaming statistics of the tensors of a model, for calibration."""
+
+    def see(self, tensor: str, values: NDArray[np.float32]) -> None:
+        """Take one sample's values of a tensor into account."""
+
+    def ranges(self) -> dict[str, Range]:
+        """Return the range of every tensor seen."""

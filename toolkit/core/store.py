@@ -1,0 +1,200 @@
+"""Files: content hashes, atomic writes, and the cache that lets any stage restart from the file before it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import filelock
+
+from toolkit.core import codec
+from toolkit.core.artifacts import Blob
+from toolkit.core.errors import OutputError, SettingsError
+
+T = TypeVar("T")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hash of a file's bytes, or of a folder's relative paths and their bytes in sorted order."""
+    digest = hashlib.sha256()
+    if path.is_file():
+        _update(digest, path)
+        return digest.hexdigest()
+    for file in sorted(item for item in path.rglob("*") if item.is_file()):
+        digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        digest.update(file.stat().st_size.to_bytes(8, "little"))
+        _update(digest, file)
+    return digest.hexdigest()
+
+
+def _update(digest: hashlib._Hash, path: Path) -> None:
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+
+
+def blob_of(path: Path) -> Blob:
+    """Return the path with its content's hash and size."""
+    return Blob(path=path, sha256=sha256_of(path), size_bytes=size_of(path))
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a whole file or nothing: a reader never sees half of it.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+    """
+    raw = content.encode("utf-8") if isinstance(content, str) else content
+    with writing_to(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(raw)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def writing_to(place: Path) -> Iterator[None]:
+    """Translate the system's errors about a place into ours."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"Cannot write to {place}: {reason}.", hint="Free space there, or choose another folder with -o."
+        ) from error
+
+
+@contextmanager
+def staged_folder(final: Path) -> Iterator[Path]:
+    """Yield a new folder beside ``final`` that takes its name when the block ends well and vanishes when it does not.
+
+    Raises:
+        OutputError: ``final`` exists and is not an empty folder, or the place cannot be written.
+    """
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise OutputError(
+            f"The output folder {final} is not empty.", hint="Choose another with -o; palmtop never overwrites one."
+        )
+    with writing_to(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-"))
+        stage.chmod(0o755)
+    try:
+        yield stage
+        with writing_to(final):
+            if final.exists():
+                final.rmdir()
+            stage.rename(final)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def copy_blob(blob: Blob, to: Path) -> Blob:
+    """Copy a file or folder; its hash stays what it was."""
+    with writing_to(to.parent):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if blob.path.is_dir():
+            shutil.copytree(blob.path, to)
+        else:
+            shutil.copyfile(blob.path, to)
+    return Blob(path=to, sha256=blob.sha256, size_bytes=blob.size_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A cache of stage results under ``root``, one folder a key; safe for several processes at once."""
+
+    root: Path
+
+    def key(self, stage: str, inputs: Any) -> str:
+        """Return the hash that names the result of a stage for these inputs."""
+        return hashlib.sha256(stage.encode() + b"\0" + codec.canonical(inputs)).hexdigest()[:32]
+
+    def memo(self, stage: str, inputs: Any, kind: type[T], produce: Callable[[Path], T]) -> T:
+        """Return the cached result for equal inputs, or produce, store and return it.
+
+        ``produce`` gets an empty folder to put its files in and returns a value whose blobs lie in it. A result whose
+        files are missing or changed is made again. Nothing is kept of a ``produce`` that raises.
+
+        Args:
+            stage: name and version of the stage, such as ``quantize/1``.
+            inputs: anything :func:`codec.unstructure` takes; equal inputs must give equal results.
+            kind: the type of the result.
+            produce: makes the result.
+        """
+        folder = self.root / stage.replace("/", "-") / self.key(stage, inputs)
+        with writing_to(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{folder}.lock"):
+            found = _read(folder, kind)
+            if found is not None:
+                return found
+            shutil.rmtree(folder, ignore_errors=True)
+            with writing_to(folder):
+                stage_dir = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+            try:
+                plain = codec.unstructure(produce(stage_dir))
+                text = json.dumps(plain).replace(json.dumps(str(stage_dir))[1:-1], json.dumps(str(folder))[1:-1])
+                write_atomic(stage_dir / "value.json", text)
+                with writing_to(folder):
+                    stage_dir.rename(folder)
+            finally:
+                shutil.rmtree(stage_dir, ignore_errors=True)
+            made = _read(folder, kind)
+            if made is None:
+                raise AssertionError(f"{stage} stored a result that does not read back: {folder}")
+            return made
+
+
+def _read(folder: Path, kind: type[T]) -> T | None:
+    path = folder / "value.json"
+    if not path.is_file():
+        return None
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if not all(_intact(blob, folder) for blob in _blobs(plain)):
+            return None
+        return codec.structure(plain, kind, what=f"cached {path}")
+    except (OSError, ValueError, SettingsError):
+        return None  # damaged or of another version: it is made again
+
+
+def _blobs(plain: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(plain, dict):
+        if plain.keys() == {"path", "sha256", "size_bytes"}:
+            yield plain
+        for value in plain.values():
+            yield from _blobs(value)
+    elif isinstance(plain, list):
+        for value in plain:
+            yield from _blobs(value)
+
+
+def _intact(blob: dict[str, Any], folder: Path) -> bool:
+    path = Path(blob["path"])
+    if folder not in path.parents:
+        return True  # a parent's file: its own entry answers for it
+    return path.exists() and sha256_of(path) == blob["sha256"]

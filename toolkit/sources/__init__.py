@@ -1,0 +1,1 @@
+"""Model formats a user may bring: one file a format, each a `toolkit.core.ports.Source`."""

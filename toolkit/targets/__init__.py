@@ -1,0 +1,1 @@
+"""Runtimes on the phone: one file a runtime, each a `toolkit.core.ports.Target`."""

@@ -1,0 +1,1 @@
+"""Runs ML Programs on any host."""
