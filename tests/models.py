@@ -18,8 +18,8 @@ def strokes(count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int6
     for image, label in zip(images, labels, strict=True):
         offset = int(rng.integers(-3, 4))
         for step in range(1, 11):
-            across = {0: (6 + offset, step), 1: (step, 6 + offset), 2: (step, step + offset), 3: (step, 11 - step + offset)}
-            row, column = across[int(label)]
+            ways = ((6 + offset, step), (step, 6 + offset), (step, step + offset), (step, 11 - step + offset))
+            row, column = ways[int(label)]
             if 0 <= row < 12 and 0 <= column < 12:
                 image[row, column, 0] += rng.uniform(0.4, 0.8)
     return np.clip(images, 0, 1).astype(np.float32), labels
@@ -35,7 +35,8 @@ def make_noise(out: Path, count: int) -> None:
     """Write smooth random pictures for the ONNX net."""
     rng = np.random.default_rng(2)
     coarse = rng.normal(0, 1, (count, 3, 4, 4))
-    np.savez(out, x=np.kron(coarse, np.ones((4, 4))).astype(np.float32) + rng.normal(0, 0.1, (count, 3, 16, 16)).astype(np.float32))
+    smooth = np.kron(coarse, np.ones((4, 4))) + rng.normal(0, 0.1, (count, 3, 16, 16))
+    np.savez(out, x=smooth.astype(np.float32))
 
 
 def make_keras_cnn(out: Path) -> None:
@@ -46,12 +47,12 @@ def make_keras_cnn(out: Path) -> None:
     layers = keras.layers
     image = keras.Input((12, 12, 1), name="image")
     x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, name="stem")(image)
-    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(x))
     for block, width in enumerate((16, 24)):
         x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"depthwise_{block}")(x)
-        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(x))
         x = layers.Conv2D(width, 1, use_bias=False, name=f"pointwise_{block}")(x)
-        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(x))
     x = layers.GlobalAveragePooling2D()(x)
     x = layers.Dense(len(KINDS), activation="softmax", name="kind")(x)
     model = keras.Model(image, x, name="strokes")

@@ -7,10 +7,15 @@ import difflib
 import functools
 import json
 import math
+import re
+import types
+import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
+from cattrs.cols import list_structure_factory
 from cattrs.preconf.json import make_converter
 
 from toolkit.core.errors import SettingsError
@@ -23,13 +28,30 @@ def converter() -> cattrs.Converter:
     """Return the one converter of the house: strict keys, paths as text, non-finite numbers as words."""
     made = make_converter(forbid_extra_keys=True, detailed_validation=True)
     made.register_unstructure_hook(Path, str)
-    made.register_structure_hook(Path, lambda value, _: Path(str(value)))
+    made.register_structure_hook(Path, lambda value, _: Path(_read_str(value, str)))
     made.register_unstructure_hook(float, _plain_float)
     made.register_structure_hook(float, _read_float)
     made.register_structure_hook(bool, _read_bool)
     made.register_structure_hook(int, _read_int)
     made.register_structure_hook(str, _read_str)
+    made.register_structure_hook_factory(_is_long_tuple, _list_reader)
     return made
+
+
+def _is_long_tuple(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple and typing.get_args(kind)[-1:] == (Ellipsis,)
+
+
+def _list_reader(kind: Any, made: cattrs.Converter) -> Callable[[Any, Any], tuple[Any, ...]]:
+    """Make the reader of a ``tuple[T, ...]``, which must not take the text ``"abc"`` for three letters."""
+    read = list_structure_factory(kind, made)
+
+    def read_tuple(value: Any, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise TypeError(f"{value!r} is not a list")
+        return tuple(read(value, kind))
+
+    return read_tuple
 
 
 def _plain_float(value: float) -> float | str:
@@ -80,14 +102,18 @@ def structure(plain: Any, kind: type[T], *, what: str) -> T:
     """
     try:
         return converter().structure(plain, kind)
-    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, TypeError, ValueError) as error:
+    except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, *_FOREIGN) as error:
         faults = _faults(error, plain, kind)
         raise SettingsError(f"The {what} is not valid: {'; '.join(faults)}.") from error
 
 
+_FOREIGN = (TypeError, ValueError, AttributeError)
+"""What plain data of the wrong shape makes the converter raise: a list for a table is an ``AttributeError``."""
+
+
 def _faults(error: Exception, plain: Any, kind: Any) -> list[str]:
     if not isinstance(error, cattrs.BaseValidationError):
-        return [str(error)]
+        return [_say(error, None)]
     faults = cattrs.transform_error(error, format_exception=_say)
     return [_with_nearest(fault, kind) for fault in faults]
 
@@ -97,15 +123,29 @@ def _say(error: BaseException, kind: type | None) -> str:
         return f"{error.args[0]!r} is missing"
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         return f"unknown key {', '.join(sorted(map(repr, error.extra_fields)))}"
+    if isinstance(error, AttributeError):
+        return f"{type(error.obj).__name__} given where a table of keys belongs"
     return str(error) or type(error).__name__
 
 
 def _with_nearest(fault: str, kind: Any) -> str:
-    if not fault.startswith("unknown key") or not dataclasses.is_dataclass(kind):
+    inner = _kind_at(kind, fault.rpartition(" @ $")[2])
+    if not fault.startswith("unknown key") or not dataclasses.is_dataclass(inner):
         return fault
-    known = [field.name for field in dataclasses.fields(kind)]
+    known = [field.name for field in dataclasses.fields(inner)]
     near = difflib.get_close_matches(fault.split("'")[1], known, n=1, cutoff=0.5)
     return f"{fault} (did you mean {near[0]!r}?)" if near else fault
+
+
+def _kind_at(kind: Any, path: str) -> Any:
+    """Return the type that stands at a path such as ``.builds[0].signature`` inside a dataclass."""
+    for step in re.findall(r"\.(\w+)|\[", path):
+        if step and dataclasses.is_dataclass(kind):
+            kind = typing.get_type_hints(kind)[step]
+        options = [one for one in typing.get_args(kind) if one not in (type(None), Ellipsis)]
+        if typing.get_origin(kind) in (types.UnionType, typing.Union) or not step:
+            kind = options[-1] if options else kind
+    return kind
 
 
 def canonical(value: Any) -> bytes:

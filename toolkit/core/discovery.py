@@ -7,7 +7,7 @@ import importlib.metadata
 import pkgutil
 from types import ModuleType
 
-from toolkit.core.errors import unknown_name
+from toolkit.core.errors import SettingsError, unknown_name
 
 
 def names(room: str) -> tuple[str, ...]:
@@ -22,13 +22,19 @@ def load(room: str, name: str) -> ModuleType:
     """Import one module of a room by name.
 
     Raises:
-        SettingsError: there is none of that name; the nearest is offered.
+        SettingsError: there is none of that name, and the nearest is offered; or a third party's cannot be imported.
     """
     if name in _own(room):
         return importlib.import_module(f"{room}.{name}")
     foreign = _foreign(room)
     if name in foreign:
-        return importlib.import_module(foreign[name])
+        try:
+            return importlib.import_module(foreign[name])
+        except ImportError as error:
+            raise SettingsError(
+                f"{name!r} cannot be loaded from {foreign[name]}: {error}.",
+                hint="It is not part of palmtop: update or uninstall the package that brings it.",
+            ) from error
     kind = room.rpartition(".")[2].removesuffix("s")
     raise unknown_name(kind, name, names(room))
 

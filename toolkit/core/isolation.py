@@ -88,10 +88,16 @@ def isolate(tools: Tools, deadline_s: float, function: Callable[P, R], *args: P.
 
 
 def keep_log(finished: Finished) -> str:
-    """Write all that a child printed to a file of the user's temporary folder and return its path."""
-    handle, name = tempfile.mkstemp(prefix="palmtop-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(finished.describe() + "\n" + finished.stderr)
+    """Write all that a child printed to a file of the user's temporary folder and return its path.
+
+    Where that folder is full the words that say so are returned: the child's own error is what matters.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix="palmtop-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(finished.describe() + "\n" + finished.stderr)
+    except OSError as error:
+        return f"not kept, {error.strerror}"
     return name
 
 
@@ -128,8 +134,8 @@ def main() -> None:
     try:
         send({"result": _serve(request, lambda event: send({"event": codec.unstructure(event)}))})
     except BaseException as error:
+        send({"error": _plain_error(error)})  # first: on a full disk the log cannot be written
         traceback.print_exc()
-        send({"error": _plain_error(error)})
     channel.close()
     sys.stderr.flush()
     os._exit(0)  # native libraries crash in their clean-up now and then; the answer is out

@@ -61,7 +61,11 @@ class ErrorEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEntry:
-    """One build. ``tensor_errors``, ``score``, ``golden`` and ``verdict`` are filled by verification."""
+    """One build. ``tensor_errors``, ``score``, ``golden`` and ``verdict`` are filled by verification.
+
+    ``verdict_reason`` says why in a sentence where the score does not: no labels, an output that is not finite, a
+    build that did not run.
+    """
 
     id: str
     target: str
@@ -78,6 +82,7 @@ class BuildEntry:
     golden: str | None = None
     golden_sha256: str | None = None
     verdict: Verdict | None = None
+    verdict_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +138,7 @@ def read(folder: Path) -> Manifest:
                 f"{path} is of schema {schema}; this palmtop reads up to {SCHEMA}.", hint="Update palmtop."
             )
         manifest = codec.structure(plain, Manifest, what=str(path))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, SettingsError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, AttributeError, SettingsError) as error:
         raise ModelError(f"Cannot read {path}: {error}", hint="Build it again with `palmtop quantize`.") from error
     for build in manifest.builds:
         for inner in (build.path, build.golden):
@@ -149,5 +154,7 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 def _check_inside(path: Path, inner: str) -> None:
     pure = PurePosixPath(inner)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+    strange = any(not letter.isprintable() or letter == "\\" for letter in inner) or ":" in inner[:2]
+    outside = pure.is_absolute() or ".." in pure.parts or not pure.parts
+    if strange or outside or not (path.parent / inner).resolve().is_relative_to(path.parent.resolve()):
         raise ModelError(f"{path} names the path {inner!r}, which leaves its folder.", hint="Do not trust this file.")

@@ -1,4 +1,7 @@
-"""The only module that starts processes. A finished process is a value; a missing program is an ordinary error."""
+"""The only module that starts processes. A finished process is a value; a missing program is an ordinary error.
+
+Of a process that prints without end the last :data:`KEPT` characters are kept, and the text says how many were dropped.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,23 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from toolkit.core.errors import ToolMissing
 
 OnLine = Callable[[str], None]
+
+KEPT = 16 << 20
+"""Characters of a process's standard output, and bytes of its standard error, that are kept: the last ones."""
+LONGEST_LINE = 64 << 20
+"""Characters after which a line without an end is taken as one line, so that a runaway cannot fill the memory."""
+
+_live: set[subprocess.Popen[str]] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +102,7 @@ def run(
     """
     started = time.monotonic()
     with (
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as err,
+        tempfile.TemporaryFile() as err,
         start(argv, cwd=cwd, env=env, stderr_fd=err.fileno()) as child,
     ):
         timed_out = threading.Event()
@@ -105,26 +116,52 @@ def run(
         timer.start()
         feeder = threading.Thread(target=_feed, args=(child, stdin), daemon=True)
         feeder.start()
-        lines = []
+        out = _Tail()
         try:
             assert child.stdout is not None
-            for line in child.stdout:
-                lines.append(line)
+            while line := child.stdout.readline(LONGEST_LINE):
+                out.add(line)
                 if on_line is not None:
                     on_line(line.rstrip("\r\n"))
             code = child.wait()
         finally:
             timer.cancel()
         feeder.join(timeout=1)
-        err.seek(0)
         return Finished(
             argv=tuple(argv),
             code=code,
-            stdout="".join(lines),
-            stderr=err.read(),
+            stdout=out.text(),
+            stderr=_end_of(err),
             seconds=time.monotonic() - started,
             timed_out=timed_out.is_set(),
         )
+
+
+class _Tail:
+    """The last :data:`KEPT` characters of a stream of lines, whole lines where they fit."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque()
+        self._size = 0
+        self._dropped = 0
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        self._size += len(line)
+        while self._size > KEPT and len(self._lines) > 1:
+            gone = len(self._lines.popleft())
+            self._size -= gone
+            self._dropped += gone
+
+    def text(self) -> str:
+        return (f"[{self._dropped} characters dropped]\n" if self._dropped else "") + "".join(self._lines)
+
+
+def _end_of(file: IO[bytes]) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - KEPT))
+    cut = f"[{size - KEPT} bytes dropped]\n" if size > KEPT else ""
+    return cut + file.read().decode("utf-8", errors="replace")
 
 
 def _feed(child: subprocess.Popen[str], text: str) -> None:
@@ -164,9 +201,11 @@ def start(
         raise ToolMissing(
             f"The program {argv[0]!r} is not installed.", hint="`palmtop doctor` says how to get it."
         ) from error
+    _live.add(child)
     try:
         yield child
     finally:
+        _live.discard(child)
         kill_group(child)
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
@@ -183,3 +222,9 @@ def kill_group(child: subprocess.Popen[str]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def end_all() -> None:
+    """Kill every process that is running now, with its group: for a parent that was interrupted in several threads."""
+    for child in tuple(_live):
+        kill_group(child)

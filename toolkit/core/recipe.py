@@ -61,6 +61,6 @@ def load_recipe(name_or_path: str) -> Recipe:
         path = RECIPES / f"{name_or_path}.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"Cannot read the recipe {path}: {error}.", hint="A recipe is a TOML file.") from error
     return codec.structure({"name": path.stem, **table}, Recipe, what=f"recipe {path}")

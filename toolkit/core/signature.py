@@ -28,7 +28,7 @@ def bind(feeds: Feeds, signature: Signature) -> dict[str, Array]:
         array = feeds[name]
         if spec.perm:
             array = np.transpose(array, spec.perm)
-        bound[spec.name] = np.ascontiguousarray(_cast(array, spec))
+        bound[spec.name] = np.asarray(_cast(array, spec), order="C")  # keeps arrays without axes as they are
     return bound
 
 

@@ -133,6 +133,13 @@ class Store:
         """Return the hash that names the result of a stage for these inputs."""
         return hashlib.sha256(stage.encode() + b"\0" + codec.canonical(inputs)).hexdigest()[:32]
 
+    def find(self, stage: str, inputs: Any, kind: type[T]) -> T | None:
+        """Return the cached result for equal inputs if there is an intact one; nothing is made."""
+        return _read(self._folder(stage, inputs), kind)
+
+    def _folder(self, stage: str, inputs: Any) -> Path:
+        return self.root / stage.replace("/", "-") / self.key(stage, inputs)
+
     def memo(self, stage: str, inputs: Any, kind: type[T], produce: Callable[[Path], T]) -> T:
         """Return the cached result for equal inputs, or produce, store and return it.
 
@@ -145,7 +152,7 @@ class Store:
             kind: the type of the result.
             produce: makes the result.
         """
-        folder = self.root / stage.replace("/", "-") / self.key(stage, inputs)
+        folder = self._folder(stage, inputs)
         with writing_to(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{folder}.lock"):
