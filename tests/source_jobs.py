@@ -1,0 +1,266 @@
+"""What the tests of the source formats do in child processes: make odd models, read them, exercise good ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from toolkit.core import discovery
+from toolkit.core.artifacts import Signature
+from toolkit.core.errors import DataError, ModelError
+from toolkit.core.probe import probe_feeds, relative_error
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exercise:
+    """What one good model did: its signature as read, as the session says and as the exported form says."""
+
+    read: Signature
+    session: Signature
+    forms: dict[str, Signature]
+    form_errors: dict[str, float]
+    repeatable: bool
+    refused: dict[str, str]
+
+
+def exercise(source: str, path: Path, shapes: Shapes, folder: Path) -> Exercise:
+    """Read, execute and export a model; run every form on the same values as the session."""
+    module = discovery.load("toolkit.sources", source)
+    session = module.open_session(path, shapes)
+    feeds = probe_feeds(session.signature, seed=7)
+    answer = session.run(feeds)
+    again = session.run(feeds)
+    signatures, errors = {}, {}
+    for form in module.FORMS:
+        module.export(path, form, shapes, folder / form)
+        signatures[form], got = RUN_FORM[form](folder / form, feeds)
+        errors[form] = relative_error(answer, got)[1]
+    name = session.signature.inputs[0].name
+    wrong = {
+        "missing": {},
+        "unknown": {**feeds, "no such input": np.zeros(1, np.float32)},
+        "shape": {**feeds, name: np.zeros((1, 1, 1, 1, 1), feeds[name].dtype)},
+        "dtype": {**feeds, name: feeds[name].astype(np.complex64)},
+    }
+    refused = {fault: _refusal(session, bad) for fault, bad in wrong.items()}
+    own = session.signature
+    session.close()
+    session.close()
+    return Exercise(
+        read=module.read(path, shapes),
+        session=own,
+        forms=signatures,
+        form_errors=errors,
+        repeatable=all(np.array_equal(answer[key], again[key]) for key in answer),
+        refused=refused,
+    )
+
+
+def refusals(source: str, folder: Path) -> dict[str, str]:
+    """Read every file of a folder; return the whole error text by file name, empty where there was none."""
+    module = discovery.load("toolkit.sources", source)
+    texts = {}
+    for path in sorted(folder.iterdir()):
+        texts[path.name] = _model_refusal(module, path, {})
+    return texts
+
+
+def size_refusals(source: str, path: Path, given: tuple[Shapes, ...]) -> tuple[str, ...]:
+    """Read one model with several wrong sizes; return the error texts."""
+    module = discovery.load("toolkit.sources", source)
+    return tuple(_model_refusal(module, path, shapes) for shapes in given)
+
+
+def read_with(source: str, path: Path, shapes: Shapes) -> Signature:
+    """Read a model with sizes given."""
+    signature = discovery.load("toolkit.sources", source).read(path, shapes)
+    assert isinstance(signature, Signature)
+    return signature
+
+
+def export_to(source: str, path: Path, form: str, out: Path) -> None:
+    """Export a model."""
+    discovery.load("toolkit.sources", source).export(path, form, {}, out)
+
+
+def _model_refusal(module, path: Path, shapes: Shapes) -> str:
+    try:
+        module.read(path, shapes)
+    except ModelError as error:
+        return str(error) if error.hint else f"{error} NO HINT"
+    return ""
+
+
+def _refusal(session, feeds) -> str:
+    try:
+        session.run(feeds)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _run_saved_model(path: Path, feeds):
+    import tensorflow as tf
+
+    from toolkit.core.artifacts import TensorSpec
+
+    loaded = tf.saved_model.load(str(path))
+    assert list(loaded.signatures) == ["serving_default"]
+    serve = loaded.signatures["serving_default"]
+    inputs = [
+        TensorSpec(name=n, dtype=t.dtype.name, shape=tuple(t.shape))
+        for n, t in serve.structured_input_signature[1].items()
+    ]
+    outputs = [
+        TensorSpec(name=n, dtype=t.dtype.name, shape=tuple(t.shape)) for n, t in serve.structured_outputs.items()
+    ]
+    assert not any(op.type in ("ReadVariableOp", "VarHandleOp") for op in serve.graph.get_operations())
+    answers = serve(**{name: tf.constant(value) for name, value in feeds.items()})
+    return Signature(inputs=tuple(inputs), outputs=tuple(outputs)), {n: t.numpy() for n, t in answers.items()}
+
+
+def _run_onnx(path: Path, feeds):
+    import onnx
+    import onnxruntime as ort
+
+    from toolkit.core.artifacts import TensorSpec
+
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert 17 <= model.opset_import[0].version <= 20
+
+    def specs(values):
+        return tuple(
+            TensorSpec(
+                name=value.name,
+                dtype=onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name,
+                shape=tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim),
+            )
+            for value in values
+        )
+
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [value.name for value in model.graph.output]
+    signature = Signature(inputs=specs(model.graph.input), outputs=specs(model.graph.output))
+    return signature, dict(zip(names, session.run(names, feeds), strict=True))
+
+
+RUN_FORM = {"saved_model": _run_saved_model, "onnx": _run_onnx}
+
+
+def make_keras_variants(bad: Path, good: Path) -> None:
+    """Write Keras models that must be refused, and odd ones that must be read."""
+    import keras
+
+    layers = keras.layers
+
+    class Twice(layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    def row(*inner):
+        return keras.Sequential([keras.Input((8,)), *inner])
+
+    row(layers.Lambda(lambda x: x * 2, name="doubler")).save(bad / "lambda.keras")
+    row(Twice(name="twice"), layers.Dense(2)).save(bad / "custom.keras")
+    keras.Sequential([layers.Dense(2)]).save(bad / "zero_input.keras")
+    row(layers.Dense(3, dtype="float16", name="half")).save(bad / "float16.keras")
+    row(layers.Dense(3, dtype="mixed_float16", name="mixed")).save(bad / "mixed.keras")
+    integer = row(layers.Dense(3))
+    integer.quantize("int8")
+    integer.save(bad / "quantized.keras")
+    image = keras.Input((None, None, 3), name="image")
+    keras.Model(image, layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3)(image))).save(bad / "dynamic.keras")
+    word = keras.Input((1,), dtype="string", name="word")
+    keras.Model(word, layers.Flatten()(word)).save(bad / "string.keras")
+
+    row(layers.Dense(3, name="first"), layers.Dense(2, name="last")).save(good / "sequential.keras")
+    tokens, facts = keras.Input((6,), dtype="int32", name="tokens"), keras.Input((4,), name="my facts")
+    shared = layers.Dense(2, name="zeta")
+    embedded = layers.GlobalAveragePooling1D(name="alpha")(layers.Embedding(2, 4)(tokens))
+    outputs = {"c": shared(facts), "a": embedded, "b": shared(embedded)}
+    keras.Model({"tokens": tokens, "my facts": facts}, outputs).save(good / "structured.keras")
+    (bad / "archive.keras").write_bytes(b"PK\x05\x06" + bytes(18))  # an empty zip
+
+
+def make_onnx_variants(bad: Path, good: Path) -> None:
+    """Write ONNX models that must be refused, and odd ones that must be read."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    weight = rng.normal(0, 0.3, (4, 3, 3, 3)).astype(np.float32)
+
+    def value(name, shape, dtype=TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, dtype, shape)
+
+    def save(path, nodes, inputs, outputs, weights=(), opset=17, ir=8, domains=()):
+        named = [numpy_helper.from_array(array, name) for name, array in weights]
+        graph = helper.make_graph(nodes, "g", inputs, outputs, named)
+        opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=ir)
+        onnx.save(model, path)
+        return model
+
+    node = helper.make_node
+    conv = node("Conv", ["x", "w"], ["y"], "conv")
+    image, answer = value("x", ["N", 3, 8, 8]), value("y", ["N", 4, 6, 6])
+    save(bad / "zero_input.onnx", [node("Relu", ["w"], ["y"])], [], [value("y", [4, 3, 3, 3])], [("w", weight)])
+    save(bad / "dynamic.onnx", [conv], [value("x", ["N", 3, "H", "W"])], [value("y", None)], [("w", weight)])
+    half = [value("x", [1, 3, 8, 8], TensorProto.FLOAT16)], [value("y", [1, 4, 6, 6], TensorProto.FLOAT16)]
+    save(bad / "float16.onnx", [conv], *half, [("w", weight.astype(np.float16))])
+    quantize = node("QuantizeLinear", ["x", "s", "z"], ["q"], "to_int")
+    back = node("DequantizeLinear", ["q", "s", "z"], ["y"])
+    grid = [("s", np.float32(0.1)), ("z", np.uint8(0))]
+    save(bad / "quantized.onnx", [quantize, back], [value("x", [1, 4])], [value("y", [1, 4])], grid)
+    save(bad / "opset.onnx", [node("Relu", ["x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])], opset=99)
+    custom = [node("Sparkle", ["x"], ["y"], "glitter", domain="org.example")]
+    save(bad / "custom.onnx", custom, [value("x", [1, 4])], [value("y", [1, 4])], domains=["org.example"])
+    save(bad / "unknown.onnx", [node("Sparkle", ["x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])])
+    for name, location in (("outside", "../secret.bin"), ("absent", "weights.bin"), ("short", "short.onnx")):
+        model = save(bad / f"{name}.onnx", [conv], [image], [answer], [("w", weight)])
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, text in (("location", location), ("offset", "64"), ("length", str(weight.nbytes))):
+            tensor.external_data.add(key=key, value=text)
+        (bad / f"{name}.onnx").write_bytes(model.SerializeToString())
+
+    listed = [image, value("w", [4, 3, 3, 3])]
+    save(good / "weights_as_inputs.onnx", [conv], listed, [answer], [("w", weight)], opset=8, ir=3)
+    constant = node("Constant", [], ["w"], value=numpy_helper.from_array(weight))
+    save(good / "weights_as_constants.onnx", [constant, conv], [image], [value("y", ["N", 4, 99, 99])], opset=11)
+    pair = [node("Sub", ["a.1", "b"], ["later"]), node("Mul", ["a.1", "b"], ["early"])]
+    two = [value("b", [1, 3, 4, 5]), value("a.1", [1, 3, 4, 5])]
+    save(good / "two.onnx", pair, two, [value("later", None), value("early", None)], opset=23, ir=10)
+    ids = [value("ids", ["N", 6], TensorProto.INT64)]
+    table = rng.normal(0, 1, (9, 4)).astype(np.float32)
+    save(good / "tokens.onnx", [node("Gather", ["t", "ids"], ["e"])], ids, [value("e", ["N", 6, 4])], [("t", table)])
+    onnx.save(
+        onnx.load(good / "weights_as_inputs.onnx"), good / "external.onnx",
+        save_as_external_data=True, location="external.bin", size_threshold=0,
+    )  # fmt: skip
+
+
+MAKE_VARIANTS = {"keras": make_keras_variants, "onnx": make_onnx_variants}
+
+
+def bad_and_good(source: str, bad: Path, good: Path) -> dict[str, str]:
+    """Write a source's variants and read the bad ones."""
+    MAKE_VARIANTS[source](bad, good)
+    return refusals(source, bad)
+
+
+def exercise_all(source: str, good: Path, out: Path) -> dict[str, Exercise]:
+    """Exercise every model of a folder."""
+    made = {}
+    suffixes = discovery.load("toolkit.sources", source).SUFFIXES
+    for path in sorted(item for item in good.iterdir() if item.suffix in suffixes):
+        folder = out / path.stem
+        folder.mkdir()
+        made[path.name] = exercise(source, path, {}, folder)
+    return made

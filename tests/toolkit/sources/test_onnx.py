@@ -1,0 +1,88 @@
+"""ONNX: what is particular to `.onnx` files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import source_jobs
+
+from toolkit.core.errors import ModelError
+from toolkit.core.isolation import isolate
+from toolkit.core.tools import Tools
+from toolkit.sources import onnx
+from toolkit.sources._onnx_file import outer_fault
+
+
+@pytest.fixture
+def variants(tmp_path: Path) -> tuple[Path, Path]:
+    bad, good = tmp_path / "bad", tmp_path / "good"
+    bad.mkdir()
+    good.mkdir()
+    return bad, good
+
+
+def test_refusals_say_what_and_where(variants: tuple[Path, Path], tools: Tools) -> None:
+    (variants[0].parent / "secret.bin").write_bytes(bytes(10_000))
+    texts = isolate(tools, 120, source_jobs.bad_and_good, "onnx", *variants)
+    assert "already is an INT8 model" in texts["quantized.onnx"]
+    assert "'to_int' is a QuantizeLinear" in texts["quantized.onnx"]
+    assert "opset 99" in texts["opset.onnx"]
+    assert "custom operator org.example.Sparkle" in texts["custom.onnx"]
+    assert "Sparkle" in texts["unknown.onnx"]
+    assert "outside the model's folder" in texts["outside.onnx"]
+    assert "missing" in texts["absent.onnx"]
+    assert "cut short" in texts["short.onnx"]
+    assert "--shape x=1,3,224,224" in texts["dynamic.onnx"]
+
+    dynamic = variants[0] / "dynamic.onnx"
+    signature = isolate(tools, 60, source_jobs.read_with, "onnx", dynamic, {"x": (1, 3, 10, 12)})
+    assert signature.outputs[0].shape == (1, 4, 8, 10)
+
+
+def test_external_data_behind_a_symlink_is_refused(variants: tuple[Path, Path], tools: Tools) -> None:
+    bad, good = variants
+    isolate(tools, 120, source_jobs.bad_and_good, "onnx", bad, good)
+    data = good / "external.bin"
+    data.rename(good.parent / "elsewhere.bin")
+    data.symlink_to(good.parent / "elsewhere.bin")
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        isolate(tools, 60, source_jobs.read_with, "onnx", good / "external.onnx", {})
+
+
+def test_weights_listed_as_inputs_are_none_and_wrong_output_shapes_are_mended(
+    variants: tuple[Path, Path], tools: Tools
+) -> None:
+    good = variants[1]
+    isolate(tools, 120, source_jobs.bad_and_good, "onnx", *variants)
+    listed = isolate(tools, 60, source_jobs.read_with, "onnx", good / "weights_as_inputs.onnx", {})
+    assert [spec.name for spec in listed.inputs] == ["x"]
+    mended = isolate(tools, 60, source_jobs.read_with, "onnx", good / "weights_as_constants.onnx", {})
+    assert mended.outputs[0].shape == (1, 4, 6, 6)
+
+
+def test_an_unknown_form_is_refused(onnx_model: Path, tools: Tools, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="not exported as 'saved_model'"):
+        isolate(tools, 60, source_jobs.export_to, "onnx", onnx_model, "saved_model", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x08\x08", "no graph"),
+        (b"\x08\x08\x3a\x05abc", "cut short"),
+        (b"\x08\x08\x3a\x00\xff\xff", "byte 4 does not belong"),
+        (b"\x08" + b"\xff" * 12, "cut short"),
+        (b"\x0a\x03abc", "does not begin like one"),
+    ],
+)
+def test_outer_fields(content: bytes, words: str) -> None:
+    fault = outer_fault(io.BytesIO(content), len(content))
+    assert fault is not None
+    assert words in fault
+
+
+def test_a_graph_is_enough(onnx_model: Path) -> None:
+    assert outer_fault(io.BytesIO(b"\x08\x08\x3a\x00"), 4) is None
+    assert onnx.recognises(onnx_model) is None

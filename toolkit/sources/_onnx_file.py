@@ -1,0 +1,243 @@
+"""Reads an untrusted ONNX file: its outer fields without any library, then the whole with every reference checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from toolkit.core.errors import ModelError
+from toolkit.sources.base import cannot_read, one_line
+
+LIMIT_BYTES = (2 << 30) - 1
+"""Protobuf's limit for one message, and so for a model that travels in one piece."""
+
+_FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
+"""Field numbers of ModelProto and their wire types (0 varint, 2 length-delimited), from onnx.proto3."""
+_GRAPH_FIELD = 7
+_MOST_FIELDS = 100_000
+_INTEGER_OPERATORS = (
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulNBits",
+    "QAttention",
+    "QGemm",
+)
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training")
+
+
+def outer_fault(file: BinaryIO, size: int) -> str | None:
+    """Walk the outermost fields: None when they are a model's and fill the file, else what is wrong."""
+    seen: set[int] = set()
+    position = 0
+    for _ in range(_MOST_FIELDS):
+        if position == size:
+            break
+        tag = _varint(file)
+        if tag is None or _FIELDS.get(tag >> 3) != tag & 7:
+            where = "it does not begin like one" if not seen else f"byte {position} does not belong there"
+            return f"it is not an ONNX model ({where})"
+        length = _varint(file)
+        if length is None:
+            return "it is cut short"
+        if tag & 7 == 2:
+            end = file.tell() + length
+            if end > size:
+                return f"it is cut short: it needs at least {end:,} bytes and has {size:,}"
+            file.seek(end)
+        seen.add(tag >> 3)
+        position = file.tell()
+    return None if _GRAPH_FIELD in seen else "it holds no graph, so it is no ONNX model or is cut short"
+
+
+def load(path: Path) -> Any:
+    """Return the checked ``ModelProto``, weights in memory, initializers no longer listed as inputs.
+
+    Raises:
+        ModelError: it is damaged, too big, of unknown version, quantized or in half precision already, has no input,
+            or names external data outside its folder.
+    """
+    import google.protobuf.message
+    import onnx
+
+    if path.stat().st_size > LIMIT_BYTES:
+        raise _too_big(path)
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except (google.protobuf.message.DecodeError, OSError, ValueError) as error:
+        raise cannot_read(
+            path, f"it is no ONNX model or is damaged ({one_line(error)})", "Copy or export the file again."
+        ) from error
+    _check_versions(path, model)
+    _check_precision(path, model)
+    _load_external(path, model)
+    _drop_weight_inputs(model)
+    if not model.graph.input:
+        raise cannot_read(path, "it has no input", "Export it with its inputs as graph inputs.")
+    try:
+        if not all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+            model = onnx.shape_inference.infer_shapes(model)  # older exporters leave output shapes out
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        raise cannot_read(path, f"it is not valid: {one_line(error)}", "Export it again.") from error
+    return model
+
+
+def _varint(file: BinaryIO) -> int | None:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    return None
+
+
+def _too_big(path: Path) -> ModelError:
+    return cannot_read(
+        path,
+        "with its weights it is larger than 2 GB, the most that ONNX in one piece and the mobile formats hold",
+        "Choose a smaller model.",
+    )
+
+
+def _check_versions(path: Path, model: Any) -> None:
+    import onnx
+
+    newest = onnx.defs.onnx_opset_version()
+    for item in model.opset_import:
+        if item.domain in ("", "ai.onnx") and item.version > newest:
+            raise cannot_read(
+                path,
+                f"it uses opset {item.version}, and onnx {onnx.__version__} knows up to {newest}",
+                "Export it again with an opset from 17 to 20.",
+            )
+    if not any(item.domain in ("", "ai.onnx") for item in model.opset_import):
+        raise cannot_read(path, "it imports no ONNX opset", "Export it again with standard operators and opset 17.")
+    if model.ir_version > onnx.IR_VERSION:
+        raise cannot_read(
+            path,
+            f"it is of ONNX IR version {model.ir_version}, and onnx {onnx.__version__} knows up to {onnx.IR_VERSION}",
+            "Export it again with an opset from 17 to 20.",
+        )
+
+
+def _check_precision(path: Path, model: Any) -> None:
+    import onnx
+
+    local = {(function.domain, function.name) for function in model.functions}
+    for node in _nodes(model):
+        kind = node.op_type
+        if kind in _INTEGER_OPERATORS or kind.endswith("Integer") or kind.startswith("QLinear"):
+            raise cannot_read(
+                path,
+                f"it already is an INT8 model: its node {node.name or node.output[0]!r} is a {kind}",
+                "Give palmtop the float model it was made from.",
+            )
+        if node.domain not in _DOMAINS and (node.domain, kind) not in local:
+            raise cannot_read(
+                path,
+                f"its node {node.name or node.output[0]!r} is the custom operator {node.domain}.{kind}",
+                "Export it again with standard ONNX operators.",
+            )
+    half = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
+    weights = [(tensor.name, tensor.data_type) for tensor in _tensors(model)]
+    inputs = [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
+    for name, dtype in (*weights, *inputs):
+        if dtype in half:
+            raise cannot_read(
+                path,
+                f"{half[dtype]} weights: {name or 'a constant'!r} is {half[dtype]}, and palmtop quantizes from float32",
+                "Export the model again in float32.",
+            )
+
+
+def _load_external(path: Path, model: Any) -> None:
+    import onnx
+
+    folder = path.resolve().parent
+    total = path.stat().st_size
+    for tensor in _tensors(model):
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            total += _external_bytes(path, folder, tensor)
+    if total > LIMIT_BYTES:
+        raise _too_big(path)
+    try:
+        onnx.load_external_data_for_model(model, str(folder))
+    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
+        raise cannot_read(path, f"its external data cannot be read: {one_line(error)}") from error
+
+
+def _external_bytes(path: Path, folder: Path, tensor: Any) -> int:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    place = folder / location
+    if not location or Path(location).is_absolute() or not place.resolve().is_relative_to(folder) or place.is_symlink():
+        raise cannot_read(
+            path,
+            f"the weight {tensor.name!r} lies in {location!r}, outside the model's folder",
+            "Do not trust this file; export the model again with its data beside it.",
+        )
+    if not place.is_file():
+        raise cannot_read(
+            path, f"its external data {location!r} is missing", f"Copy that file into the folder {folder} too."
+        )
+    try:
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", place.stat().st_size))
+    except ValueError as error:
+        raise cannot_read(path, f"the place of the weight {tensor.name!r} in {location!r} is no number") from error
+    if offset < 0 or length < 0 or offset + length > place.stat().st_size:
+        raise cannot_read(
+            path, f"its external data {location!r} is cut short at {tensor.name!r}", "Copy or export the files again."
+        )
+    return length
+
+
+def _drop_weight_inputs(model: Any) -> None:
+    weights = {tensor.name for tensor in model.graph.initializer}
+    weights |= {tensor.values.name for tensor in model.graph.sparse_initializer}
+    kept = [value for value in model.graph.input if value.name not in weights]
+    if len(kept) < len(model.graph.input):
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+        model.ir_version = max(model.ir_version, 4)  # before 4, weights had to be inputs too
+
+
+def _graphs(model: Any) -> Iterator[Any]:
+    """Yield the main graph, the functions and every graph inside a node's attributes."""
+    stack = [model.graph, *model.functions]
+    while stack:
+        graph = stack.pop()
+        yield graph
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    stack.append(attribute.g)
+                stack.extend(attribute.graphs)
+
+
+def _nodes(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        yield from graph.node
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    for graph in _graphs(model):
+        if hasattr(graph, "initializer"):
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+        for node in graph.node:
+            yield from _attribute_tensors(node)
+
+
+def _attribute_tensors(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
