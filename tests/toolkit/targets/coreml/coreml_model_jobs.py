@@ -1,0 +1,457 @@
+"""Whole models for the tests of the Core ML target: made, converted, executed and compared in child processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.core import signature as binding
+from toolkit.core.artifacts import KeptFloat, LayerFact, Requirements, Signature, TensorSpec
+from toolkit.core.recipe import load_recipe
+from toolkit.targets import coreml
+from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a model: distances from its source in dB, by the source's output names."""
+
+    signature: Signature
+    sqnr_db: dict[str, float]
+    int8_sqnr_db: dict[str, float]
+    kept_float: tuple[KeptFloat, ...] = ()
+    layers: tuple[LayerFact, ...] = ()
+    float_bytes: int = 0
+    int8_bytes: int = 0
+    requirements: Requirements | None = None
+
+
+def sqnr_db(wanted: np.ndarray, found: np.ndarray) -> float:
+    wanted, found = wanted.astype(np.float64), found.astype(np.float64)
+    noise = ((wanted - found) ** 2).sum()
+    return float("inf") if noise == 0 else float(10 * np.log10((wanted**2).sum() / noise))
+
+
+def run_by_source_names(package: Path, samples: list[dict[str, np.ndarray]], bound: Signature) -> dict[str, np.ndarray]:
+    session = coreml.open_session(package, 1)
+    results = [binding.unbind(session.run(binding.bind(sample, bound)), bound) for sample in samples]
+    session.close()
+    return {name: np.concatenate([np.atleast_1d(result[name]) for result in results]) for name in results[0]}
+
+
+def compare(form: str, model: Path, source: Signature, samples: Any, wanted: Any, folder: Path) -> Outcome:
+    """Convert, quantize, and hold both against the source's outputs."""
+    plain, small = folder / "float.mlpackage", folder / "int8.mlpackage"
+    bound = coreml.convert(form, model, source, plain)
+    made = coreml.quantize(plain, load_recipe("weight-int8"), {}, small)
+    assert made.signature == bound, (made.signature, bound)
+    found = [run_by_source_names(path, samples, bound) for path in (plain, small)]
+    inspections = [coreml.inspect(path) for path in (plain, small)]
+    return Outcome(
+        signature=bound,
+        sqnr_db={name: sqnr_db(wanted[name], found[0][name]) for name in wanted},
+        int8_sqnr_db={name: sqnr_db(wanted[name], found[1][name]) for name in wanted},
+        kept_float=made.kept_float,
+        layers=inspections[1].layers,
+        float_bytes=inspections[0].size_bytes,
+        int8_bytes=inspections[1].size_bytes,
+        requirements=coreml.requirements(small),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasOutcomes:
+    cnn: Outcome
+    two_heads: Outcome
+
+
+def keras_models(model: Path, folder: Path) -> KerasOutcomes:
+    """Both Keras nets in one child: importing TensorFlow is most of the time."""
+    (folder / "cnn").mkdir()
+    (folder / "heads").mkdir()
+    return KerasOutcomes(cnn=keras_cnn(model, folder / "cnn"), two_heads=keras_two_heads(folder / "heads"))
+
+
+def keras_cnn(model: Path, folder: Path) -> Outcome:
+    """The suite's trained net, by way of a SavedModel."""
+    import keras
+    import models
+    import tensorflow as tf
+
+    net = keras.models.load_model(model)
+    spec = tf.TensorSpec((1, 12, 12, 1), tf.float32, name="image")
+    images, _ = models.strokes(12, seed=7)
+    return _saved_model(net, {"kind": net}, [spec], [{"image": image[None]} for image in images], folder)
+
+
+def keras_two_heads(folder: Path) -> Outcome:
+    """Two inputs, one of int64 identifiers, and two outputs whose names sort against their order."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(5)
+    layers = keras.layers
+    tokens, picture = keras.Input((7,), dtype="int64", name="tokens"), keras.Input((10, 10, 3), name="picture")
+    words = layers.Embedding(40, 24)(tokens)
+    words = layers.LayerNormalization()(layers.Dense(24, activation="gelu")(words))
+    words = layers.MultiHeadAttention(2, 12)(words, words)
+    image = layers.Conv2D(12, 4, strides=3, padding="same", activation="silu")(picture)
+    image = layers.MaxPooling2D(3, strides=2, padding="same")(layers.UpSampling2D(2, interpolation="bilinear")(image))
+    image = layers.Conv2DTranspose(6, 3, strides=2, padding="same", activation="elu")(image)
+    image = layers.AveragePooling2D(2, padding="same")(image)
+    joined = layers.Concatenate()([layers.GlobalAveragePooling1D()(words), layers.Flatten()(image)])
+    heads = [layers.Dense(5, name="zebra")(joined), layers.Dense(3, activation="softmax", name="ant")(joined)]
+    net = keras.Model([tokens, picture], heads)
+    specs = [tf.TensorSpec((1, 7), tf.int64, name="tokens"), tf.TensorSpec((1, 10, 10, 3), tf.float32, name="picture")]
+    rng = np.random.default_rng(3)
+    samples = [
+        {"tokens": rng.integers(0, 40, (1, 7)), "picture": rng.normal(size=(1, 10, 10, 3)).astype(np.float32)}
+        for _ in range(6)
+    ]
+    return _saved_model(net, {"zebra": net, "ant": net}, specs, samples, folder)
+
+
+def _saved_model(net: Any, heads: dict[str, Any], specs: list[Any], samples: Any, folder: Path) -> Outcome:
+    import tensorflow as tf
+
+    def call(**arrays: Any) -> dict[str, Any]:
+        made = net([arrays[spec.name] for spec in specs] if len(specs) > 1 else arrays[specs[0].name])
+        return dict(zip(heads, made if isinstance(made, list | tuple) else [made], strict=True))
+
+    module = tf.Module()
+    module.net, module.call = net, tf.function(call)
+    serve = module.call.get_concrete_function(**{spec.name: spec for spec in specs})
+    tf.saved_model.save(module, str(folder / "saved"), signatures={"serving_default": serve})
+    wanted = [{name: part.numpy() for name, part in call(**sample).items()} for sample in samples]
+    stacked = {name: np.concatenate([item[name] for item in wanted]) for name in heads}
+    source = Signature(
+        inputs=tuple(TensorSpec(name=s.name, dtype=s.dtype.name, shape=tuple(s.shape)) for s in specs),
+        outputs=tuple(TensorSpec(name=n, dtype="float32", shape=stacked[n][:1].shape) for n in heads),
+    )
+    return compare("saved_model", folder / "saved", source, samples, stacked, folder)
+
+
+def onnx_net(model: Path, folder: Path) -> Outcome:
+    """The suite's ONNX net at a fixed batch and opset 17."""
+    import onnx
+    from onnx import version_converter
+
+    net = onnx.load(model)
+    for value in (*net.graph.input, *net.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(version_converter.convert_version(net, 17), folder / "net.onnx")
+    return _onnx(folder / "net.onnx", folder)
+
+
+def onnx_text_with_odd_names(folder: Path) -> Outcome:
+    """Attention over int64 identifiers, with tensor names that are no Core ML identifiers."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(8)
+    make = helper.make_node
+    nodes = [
+        make("Gather", ["table", "input.ids:0"], ["e"], "embed"),
+        make("LayerNormalization", ["e", "gain", "shift"], ["n"], "norm", axis=-1),
+        make("MatMul", ["n", "query"], ["q"], "query"),
+        make("MatMul", ["n", "key"], ["k"], "key"),
+        make("Transpose", ["k"], ["kt"], "turn", perm=[0, 2, 1]),
+        make("MatMul", ["q", "kt"], ["s"], "scores"),
+        make("Softmax", ["s"], ["p"], "attend", axis=-1),
+        make("MatMul", ["p", "n"], ["input_ids_0"], "mix"),
+        make("ReduceMean", ["input_ids_0", "one"], ["1/pooled"], "pool", keepdims=0),
+    ]
+    sizes = {"table": (40, 24), "gain": (24,), "shift": (24,), "query": (24, 24), "key": (24, 24)}
+    weights = [numpy_helper.from_array(rng.normal(0, 0.4, s).astype(np.float32), n) for n, s in sizes.items()]
+    graph = helper.make_graph(
+        nodes,
+        "text",
+        [helper.make_tensor_value_info("input.ids:0", TensorProto.INT64, [1, 9])],
+        [
+            helper.make_tensor_value_info("1/pooled", TensorProto.FLOAT, [1, 24]),
+            helper.make_tensor_value_info("p", TensorProto.FLOAT, [1, 9, 9]),
+        ],
+        [*weights, numpy_helper.from_array(np.array([1]), "one")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), folder / "t.onnx")
+    return _onnx(folder / "t.onnx", folder)
+
+
+def _onnx(model: Path, folder: Path) -> Outcome:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    words = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+
+    def specs(values: Any) -> tuple[TensorSpec, ...]:
+        return tuple(TensorSpec(name=v.name, dtype=words[v.type], shape=tuple(v.shape)) for v in values)
+
+    source = Signature(inputs=specs(session.get_inputs()), outputs=specs(session.get_outputs()))
+    rng = np.random.default_rng(9)
+    samples = [
+        {
+            s.name: rng.integers(0, 40, s.shape) if s.dtype == "int64" else rng.normal(size=s.shape).astype(np.float32)
+            for s in source.inputs
+        }
+        for _ in range(6)
+    ]
+    names = [spec.name for spec in source.outputs]
+    runs = [session.run(names, sample) for sample in samples]
+    wanted = {name: np.concatenate([run[index] for run in runs]) for index, name in enumerate(names)}
+    return compare("onnx", model, source, samples, wanted, folder)
+
+
+def onnx_unsupported(folder: Path) -> None:
+    """A model with an operator that cannot be converted."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Det", ["x"], ["y"], "determinant")],
+        "det",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "d.onnx")
+    source = Signature(
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3, 3)),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(1,)),),
+    )
+    coreml.convert("onnx", folder / "d.onnx", source, folder / "d.mlpackage")
+
+
+def _small_program(
+    ct: Any, precision: Any, target: Any, halves: bool = False, **more: Any
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A conv net with weights worth compressing: coremltools model, one input, and its output in float64."""
+    import coreml_references as ref
+    from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.mil import types
+
+    rng = np.random.default_rng(4)
+    word = np.float16 if halves else np.float32
+    weight, dense = rng.normal(0, 0.3, (16, 3, 3, 3)).astype(word), rng.normal(0, 0.2, (6, 16)).astype(word)
+    spec = mb.TensorSpec(shape=(1, 3, 12, 12), dtype=types.fp16 if halves else types.fp32)
+
+    @mb.program(input_specs=[spec], opset_version=target)
+    def program(x: Any) -> Any:
+        y = mb.relu(x=mb.conv(x=x, weight=weight, pad_type="same", strides=[2, 2]))
+        y = mb.reduce_mean(x=y, axes=[2, 3], keep_dims=False)
+        return mb.linear(x=y, weight=dense, name="y")
+
+    made = ct.convert(
+        program,
+        convert_to="mlprogram",
+        minimum_deployment_target=target,
+        compute_precision=precision,
+        skip_model_load=True,
+        **more,
+    )
+    x = rng.normal(size=(1, 3, 12, 12)).astype(np.float32)
+    features = np.maximum(ref.conv(x, weight, pad_type="same", strides=[2, 2]), 0).mean((2, 3))
+    return made, x, features @ dense.T.astype(np.float64)
+
+
+def float16_program(folder: Path) -> dict[str, float]:
+    """Float16 inside, and once at its interface too."""
+    ct = coremltools(tensorflow=False)
+    outputs = {kind: [ct.TensorType(name="y", dtype=np.dtype(kind).type)] for kind in ("float32", "float16")}
+    found = {}
+    for kind in ("float32", "float16"):
+        made, x, wanted = _small_program(
+            ct, ct.precision.FLOAT16, ct.target.iOS16, kind == "float16", outputs=outputs[kind]
+        )
+        made.save(str(folder / f"{kind}.mlpackage"))
+        session = coreml.open_session(folder / f"{kind}.mlpackage", 1)
+        assert [spec.dtype for spec in (*session.signature.inputs, *session.signature.outputs)] == [kind, kind]
+        out = session.run({"x": x.astype(kind)})["y"]
+        assert str(out.dtype) == kind
+        found[kind] = sqnr_db(wanted, out)
+    return found
+
+
+def compressed_programs(folder: Path) -> dict[str, float]:
+    """Hold each of coremltools' weight compressions against what coremltools itself expands it to."""
+    ct = coremltools(tensorflow=False)
+    import coremltools.optimize.coreml as cto
+
+    def affine(**more: Any) -> Any:
+        return lambda model: cto.linear_quantize_weights(
+            model, cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(weight_threshold=10, **more))
+        )
+
+    def table(**more: Any) -> Any:
+        return lambda model: cto.palettize_weights(
+            model,
+            cto.OptimizationConfig(global_config=cto.OpPalettizerConfig(mode="uniform", weight_threshold=10, **more)),
+        )
+
+    forms = {
+        "int8 symmetric": affine(mode="linear_symmetric"),
+        "int8 asymmetric": affine(mode="linear"),
+        "uint8 per tensor": affine(mode="linear", dtype="uint8", granularity="per_tensor"),
+        "lut 4": table(nbits=4),
+        "lut 6": table(nbits=6),
+        "lut 8": table(nbits=8),
+    }
+    newer = {
+        "int8 iOS 18": affine(mode="linear_symmetric"),
+        "int4": affine(mode="linear_symmetric", dtype="int4"),
+        "int4 blocks": affine(mode="linear", dtype="int4", granularity="per_block", block_size=8),
+        "lut 4 grouped": table(nbits=4, granularity="per_grouped_channel", group_size=8),
+        "lut 3": table(nbits=3),
+    }
+    found = {}
+    for target, group in ((ct.target.iOS16, forms), (ct.target.iOS18, newer)):
+        for name, compress in group.items():
+            made, x, _ = _small_program(ct, ct.precision.FLOAT32, target)
+            small = compress(made)
+            large = cto.decompress_weights(small)
+            arrays = []
+            for kind, model in (("small", small), ("large", large)):
+                path = folder / f"{name} {kind}.mlpackage"
+                model.save(str(path))
+                arrays.append(coreml.open_session(path, 1).run({"x": x})["y"])
+            dtypes = {layer.weight_dtype for layer in coreml.inspect(folder / f"{name} small.mlpackage").layers}
+            assert not dtypes <= {"", "float32"}, name
+            found[name] = sqnr_db(arrays[1], arrays[0])
+    return found
+
+
+def unsupported_program(folder: Path) -> None:
+    """A program with an operator that is not lowered."""
+    ct = coremltools(tensorflow=False)
+    from coremltools.converters.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 4))], opset_version=ct.target.iOS16)
+    def program(x: Any) -> Any:
+        return mb.random_normal(shape=[1, 4], mean=0.0, stddev=1.0, name="dice")
+
+    _save(ct, program, folder / "u.mlpackage")
+    coreml.open_session(folder / "u.mlpackage", 1)
+
+
+def image_program(folder: Path) -> None:
+    """A program whose input is a picture."""
+    ct = coremltools(tensorflow=False)
+    from coremltools.converters.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 3, 8, 8))], opset_version=ct.target.iOS16)
+    def program(x: Any) -> Any:
+        return mb.relu(x=x, name="y")
+
+    _save(ct, program, folder / "i.mlpackage", inputs=[ct.ImageType(name="x", shape=(1, 3, 8, 8))])
+    coreml.open_session(folder / "i.mlpackage", 1)
+
+
+def neural_network(folder: Path) -> None:
+    """An old-format model in a package."""
+    ct = coremltools(tensorflow=False)
+    from coremltools.converters.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 3, 8, 8))])
+    def program(x: Any) -> Any:
+        return mb.relu(x=x, name="y")
+
+    made = ct.convert(program, convert_to="neuralnetwork", skip_model_load=True)
+    package = folder / "nn.mlpackage"
+    small = _small_program(ct, ct.precision.FLOAT32, ct.target.iOS16)[0]
+    small.save(str(package))
+    inner = next(package.glob("Data/*/model.mlmodel"))
+    inner.write_bytes(made.get_spec().SerializeToString())
+    coreml.open_session(package, 1)
+
+
+def small_package(out: Path) -> None:
+    """A sound package for the tests that damage it."""
+    ct = coremltools(tensorflow=False)
+    with own_temporary_folder() as scratch:
+        _small_program(ct, ct.precision.FLOAT32, ct.target.iOS16)[0].save(str(scratch / "m.mlpackage"))
+        shutil.copytree(scratch / "m.mlpackage", out)
+
+
+def tiny_weights(folder: Path) -> None:
+    """A model with nothing worth quantizing."""
+    ct = coremltools(tensorflow=False)
+    from coremltools.converters.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 4))], opset_version=ct.target.iOS16)
+    def program(x: Any) -> Any:
+        return mb.linear(x=x, weight=np.ones((3, 4), np.float32), name="y")
+
+    _save(ct, program, folder / "t.mlpackage")
+    coreml.quantize(folder / "t.mlpackage", load_recipe("weight-int8"), {}, folder / "q.mlpackage")
+
+
+def _save(ct: Any, program: Any, path: Path, **more: Any) -> None:
+    ct.convert(
+        program,
+        convert_to="mlprogram",
+        minimum_deployment_target=ct.target.iOS16,
+        compute_precision=ct.precision.FLOAT32,
+        skip_model_load=True,
+        **more,
+    ).save(str(path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cold:
+    """What opening a package in a fresh process brought in."""
+
+    seconds: float
+    imported: tuple[str, ...]
+
+
+def open_cold(package: Path) -> Cold:
+    """Open, run and close, and look at what was imported."""
+    import sys
+    import time
+
+    start = time.perf_counter()
+    session = coreml.open_session(package, 1)
+    seconds = time.perf_counter() - start
+    feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in session.signature.inputs}
+    session.run(feeds)
+    session.close()
+    session.close()
+    heavy = ("tensorflow", "coremltools", "torch", "sklearn")
+    return Cold(seconds=seconds, imported=tuple(name for name in heavy if name in sys.modules))
+
+
+def wrong_feed(package: Path) -> None:
+    """Run with an array of another shape."""
+    session = coreml.open_session(package, 1)
+    session.run({"x": np.zeros((1, 3, 12, 13), np.float32)})
+
+
+def leftovers(package: Path) -> list[str]:
+    """Quantize and list what stays in the temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        coreml.quantize(package, load_recipe("weight-int8"), {}, package.parent / "left.mlpackage")
+        tempfile.tempdir = None
+        return sorted(item.name for item in Path(folder).iterdir())
+
+
+def rewrite_weight_path(package: Path, name: str) -> None:
+    """Point the first weights of a package at another file."""
+    from toolkit.targets.coreml.messages import read_specification
+    from toolkit.targets.coreml.package import open_package
+
+    opened = open_package(package)
+    model = read_specification(opened)
+    for function in model.mlProgram.functions.values():
+        for block in function.block_specializations.values():
+            for operation in block.operations:
+                value = operation.attributes.get("val")
+                if value is not None and value.WhichOneof("value") == "blobFileValue":
+                    value.blobFileValue.fileName = name
+    opened.specification.write_bytes(model.SerializeToString())
+    json.loads((package / "Manifest.json").read_text())
+    coreml.open_session(package, 1)

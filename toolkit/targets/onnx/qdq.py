@@ -1,0 +1,188 @@
+"""Static 8-bit quantization: ONNX Runtime's QDQ quantizer, driven by ranges that palmtop measured.
+
+Activations are unsigned and asymmetric, weights signed. Measured on MobileNetV2 0.35 at 96 x 96, one thread of an x86
+core with AVX2 and no VNNI, median of 120 interleaved runs: 1.07 ms with exact sums and 0.81 ms with saturating ones
+(which cost 3 dB), against 1.15 ms for signed activations and 0.83 ms for float. ARM has full-speed kernels for both.
+Softmax and normalisations stay float: with them in 8 bits the same model's logits fell from +8 dB to -15 dB.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.core.artifacts import Range
+from toolkit.core.errors import ModelError
+from toolkit.core.recipe import Recipe
+from toolkit.targets.onnx import graph, runtime
+from toolkit.targets.onnx.graph import Model, Node, TensorType
+
+INTEGER_OPERATORS = frozenset(
+    {
+        *("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "LeakyRelu", "Sigmoid"),
+        *("MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Split", "Reshape", "Flatten", "Squeeze"),
+        *("Unsqueeze", "Transpose", "Slice", "Pad", "Resize", "Gather"),
+    }
+)
+"""Operators that ONNX Runtime computes in integers, or that only move values."""
+
+_MARK = ("onnx.infer", "onnxruntime.quant")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Names of the nodes to quantize, and of those left out with the reason."""
+
+    quantize: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> Plan:
+    """Choose the nodes that can be quantized: known operators whose float tensors were all seen in calibration."""
+    constants = graph.initializers(model)
+    shared = graph.captured(model.graph.node)
+    chosen, left_out = [], {}
+    for node in model.graph.node:
+        if node.op_type not in INTEGER_OPERATORS or node.domain not in ("", "ai.onnx"):
+            continue
+        reason = _obstacle(node, constants, shared)
+        unseen = [
+            name
+            for name in (*node.input, *node.output)
+            if name in types and types[name].dtype == "float32" and name not in ranges and name not in constants
+        ]
+        if unseen:
+            reason = f"calibration never saw its tensor {unseen[0]!r}"
+        if reason:
+            left_out[node.name] = reason
+        else:
+            chosen.append(node.name)
+    return Plan(tuple(chosen), left_out)
+
+
+def _obstacle(node: Node, constants: Mapping[str, Any], shared: set[str]) -> str:
+    """Say why ONNX Runtime's quantizer must not touch a node, in a few words; empty when it may."""
+    if node.op_type in ("Relu", "Clip") and shared & {node.input[0], node.output[0]}:
+        # quantized ranges replace it, but not for what the inner graph reads
+        return "its tensors are also read inside the body of an If, Loop or Scan"
+    if node.op_type == "Clip":
+        lowest, highest = [*node.input[1:], "", ""][:2]
+        if not {lowest, highest} <= {"", *constants}:
+            return "its bounds are computed at run time"
+        low = graph.array_of(constants[lowest]) if lowest else -np.inf
+        high = graph.array_of(constants[highest]) if highest else np.inf
+        if low > 0 or high < 0:
+            return "its interval does not hold zero, so the quantized range cannot stand for it"
+    return ""
+
+
+def quantize(model: Model, recipe: Recipe, ranges: Mapping[str, Range], types: Mapping[str, TensorType]) -> Plan:
+    """Quantize a prepared model in place.
+
+    Args:
+        model: as :func:`toolkit.targets.onnx.graph.prepare` leaves it.
+        recipe: 8-bit weights, static 8-bit activations.
+        ranges: by tensor name.
+        types: by tensor name, from ONNX Runtime.
+
+    Raises:
+        ModelError: nothing can be quantized, or ONNX Runtime's quantizer fails on the model.
+    """
+    chosen = plan(model, types, ranges)
+    if not chosen.quantize:
+        raise ModelError(
+            "No operator of this model can be quantized for ONNX Runtime.",
+            hint="; ".join(f"{layer}: {why}" for layer, why in list(chosen.left_out.items())[:3])
+            or "It holds no convolution, matrix product or other operator with an integer kernel.",
+        )
+    known = graph.names(model)
+    graph.declare(model, types)
+    mark = model.metadata_props.add()
+    mark.key, mark.value = _MARK
+    quantizer = _quantizer(model, recipe, ranges, chosen)
+    try:
+        quantizer.quantize_model()
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
+        node = quantizer.current
+        where = f"{node.op_type} {node.name!r}" if node is not None else "the model"
+        raise ModelError(
+            f"ONNX Runtime's quantizer failed at {where}: {runtime.one_line(error)}",
+            hint="Other recipes, such as weight-int8, may work on this model.",
+        ) from error
+    made = quantizer.model.model
+    _shorten(made, known)
+    kept = [item for item in made.metadata_props if (item.key, item.value) != _MARK]
+    del made.metadata_props[:]
+    made.metadata_props.extend(kept)
+    del made.graph.value_info[:]
+    model.CopyFrom(made)
+    graph.sort(model)
+    graph.drop_unused(model)
+    return chosen
+
+
+def _quantizer(model: Model, recipe: Recipe, ranges: Mapping[str, Range], chosen: Plan) -> Any:
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    class Traced(QDQQuantizer):  # type: ignore[misc]
+        """Remembers the node it works on, for the error message."""
+
+        current: Node = None
+
+        def should_quantize_node(self, node: Node) -> bool:
+            wanted = bool(super().should_quantize_node(node))
+            self.current = node if wanted else self.current
+            return wanted
+
+    limits = {name: (np.array(seen.low, np.float32), np.array(seen.high, np.float32)) for name, seen in ranges.items()}
+    return Traced(
+        model,
+        per_channel=recipe.granularity == "channel",
+        reduce_range=False,
+        weight_qType=QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
+        activation_qType=QuantType.QUInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
+        nodes_to_quantize=list(chosen.quantize),
+        nodes_to_exclude=list(chosen.left_out),
+        op_types_to_quantize=sorted(INTEGER_OPERATORS),
+        extra_options={
+            "WeightSymmetric": recipe.symmetric,
+            "ActivationSymmetric": False,
+            "QDQOpTypePerChannelSupportToAxis": {"MatMul": -1},
+            "TensorQuantOverrides": _overrides(model) if recipe.granularity == "channel" else {},
+        },
+    )
+
+
+def _shorten(model: Model, known: set[str]) -> None:
+    """Give what the quantizer added short names: in a small model its long ones outweigh the weights."""
+    mapping: dict[str, str] = {}
+    for name in sorted(graph.names(model) - known):
+        mapping[name] = next(short for short in _short_names(len(mapping)) if short not in known)
+    graph.rename(model, mapping)
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node.ClearField("name")
+
+
+def _short_names(index: int) -> Iterator[str]:
+    yield f"q{index}"
+    yield from (f"q{index}_{number}" for number in itertools.count())
+
+
+def _overrides(model: Model) -> dict[str, list[dict[str, Any]]]:
+    """Give grouped transposed convolutions one scale a tensor: their weights hold no axis of all output channels."""
+    from onnxruntime.quantization import QuantType
+
+    constants = graph.initializers(model)
+    return {
+        node.input[1]: [{"quant_type": QuantType.QInt8, "symmetric": True}]
+        for node in model.graph.node
+        if node.op_type == "ConvTranspose" and graph.attribute(node, "group", 1) > 1 and node.input[1] in constants
+    }
