@@ -1,1 +1,54 @@
-"""Core ML."""
+"""Core ML: ML Programs (``.mlpackage``) for iOS, written, quantized and executed on any host.
+
+This package is a :class:`toolkit.core.ports.Target`. Executing means lowering the program to ONNX, operator by
+operator, and running that with ONNX Runtime: its figures are those of a Core ML program executed on the host.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from pathlib import Path
+
+from toolkit.core.artifacts import ToolVersion
+from toolkit.core.errors import SettingsError
+from toolkit.core.ports import Feeds, Observe
+from toolkit.targets.coreml.convert import convert
+from toolkit.targets.coreml.inspection import inspect, requirements
+from toolkit.targets.coreml.quantize import not_expressible, quantize
+from toolkit.targets.coreml.session import HOST_LABEL, open_session
+
+__all__ = [
+    "FORMS",
+    "HOST_LABEL",
+    "SUFFIX",
+    "calibrate",
+    "convert",
+    "inspect",
+    "not_expressible",
+    "open_session",
+    "quantize",
+    "requirements",
+    "toolchain",
+]
+
+SUFFIX = ".mlpackage"
+FORMS = ("saved_model", "onnx")
+
+_LIBRARIES = ("coremltools", "onnx", "onnxruntime", "onnxsim", "tensorflow")
+
+
+def calibrate(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
+    """Refuse: no recipe that this target expresses needs data.
+
+    Raises:
+        SettingsError: always.
+    """
+    raise SettingsError(
+        "Core ML activations are not calibrated yet.", hint="Take the recipe weight-int8, which needs no data."
+    )
+
+
+def toolchain() -> tuple[ToolVersion, ...]:
+    """Name the libraries that have a part in converting, quantizing and executing."""
+    return tuple(ToolVersion(name=name, version=importlib.metadata.version(name)) for name in _LIBRARIES)
