@@ -1,0 +1,282 @@
+"""From a model file and a request to an order of builds, and from the source to each target's float model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.core import discovery, isolation, preprocess, store
+from toolkit.core.artifacts import Blob, DataRef, FloatModel, Requirements, Signature, SourceModel
+from toolkit.core.errors import DataError, ModelError, SettingsError
+from toolkit.core.manifest import FailedBuild, NotExpressible
+from toolkit.core.recipe import Recipe, load_recipe
+from toolkit.core.tools import Tools
+from toolkit.stages import data, work
+from toolkit.stages.order import (
+    RANGES,
+    SOURCES,
+    Build,
+    Converted,
+    Order,
+    failed,
+    made_by,
+    news,
+    source_of,
+    target_of,
+)
+from toolkit.stages.parallel import Failure, each
+from toolkit.stages.requests import QuantizeRequest
+
+READ_S, SCAN_S, CONVERT_S = 600, 3600, 3600
+"""Deadlines in seconds: several times what the largest models we tried need on a slow machine."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scanned:
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Exported:
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Converted:
+    blob: Blob
+    made: work.FloatArtefact
+
+
+def recognise(path: Path) -> str:
+    """Return the name of the source format of a file, by its ending and its first bytes.
+
+    Raises:
+        ModelError: it is missing or empty, no format has its ending, or its content is not what the ending says.
+    """
+    if not path.exists():
+        raise ModelError(f"There is no model {path}.", hint="Check the path.")
+    known = {name: source_of(name) for name in discovery.names(SOURCES)}
+    by_suffix = [name for name, module in known.items() if path.suffix.lower() in module.SUFFIXES]
+    wrong = {name: known[name].recognises(path) for name in by_suffix}
+    for name, reason in wrong.items():
+        if reason is None:
+            return name
+    looks_like = [name for name, module in known.items() if name not in wrong and module.recognises(path) is None]
+    guess = ""
+    if looks_like:
+        guess = f"It looks like a model for {looks_like[0]}: rename it to end in {known[looks_like[0]].SUFFIXES[0]}. "
+    endings = ", ".join(f"{suffix} ({name})" for name, module in known.items() for suffix in module.SUFFIXES)
+    if wrong:
+        name, reason = next(iter(wrong.items()))
+        raise ModelError(f"{path} is not a model for {name}: {reason}.", hint=f"{guess}Models end in: {endings}.")
+    raise ModelError(f"No model format ends in {path.suffix!r}: {path}.", hint=f"{guess}Models end in: {endings}.")
+
+
+def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) -> SourceModel:
+    """Recognise and read the user's model, in a child process unless the cache has its signature.
+
+    Raises:
+        ModelError: it cannot be read, or palmtop does not support what is in it.
+    """
+    name = recognise(path)
+    blob = store.blob_of(path)
+    inputs = {"source": blob.sha256, "format": name, "shapes": shapes, "made_by": made_by(source_of(name))}
+
+    def produce(_: Path) -> _Read:
+        return _Read(signature=isolation.isolate(tools, READ_S, work.read, name, path.absolute(), shapes))
+
+    read = tools.store.memo("read/1", inputs, _Read, produce)
+    return SourceModel(
+        name=path.stem, format=name, blob=blob, signature=read.signature, shapes=tuple(sorted(shapes.items()))
+    )
+
+
+def import_model(request: QuantizeRequest, tools: Tools) -> Order:
+    """Read the model, look through the data, and plan a build for every target x recipe.
+
+    Raises:
+        ModelError: the model cannot be used.
+        DataError: the data cannot, or there is none and a build needs it.
+        SettingsError: a target, recipe or preprocessing is not valid.
+    """
+    preprocess.check(request.preprocess)
+    recipes = _recipes(request.recipes)
+    targets = tuple(dict.fromkeys(request.targets))
+    for target in targets:
+        target_of(target)
+    source = read_source(request.model, request.shapes, tools)
+    builds, refused = _plan(source, targets, recipes)
+    ref = None
+    if request.data is not None:
+        ref = data.refer(request.data, source.signature, request.preprocess, request.samples)
+        look_through(ref, source.signature, tools)
+    hungry = [build for build in builds if build.recipe.needs_data]
+    if hungry and ref is None:
+        raise DataError(
+            f"The recipe {hungry[0].recipe.name!r} learns activation ranges from data, and none is given.",
+            hint="Give samples with -d DATA, or choose recipes that need none, such as -r weight-int8.",
+        )
+    news(tools, builds, "import")
+    return Order(
+        request=request,
+        source=source,
+        data=ref,
+        builds=builds,
+        not_expressible=refused,
+        key=_key(source, targets, recipes, ref, tools),
+    )
+
+
+def look_through(ref: DataRef, signature: Signature, tools: Tools) -> None:
+    """Read every sample once, in a child process, unless equal data has been seen to be sound.
+
+    Raises:
+        DataError: a sample is damaged or holds NaN or infinity.
+    """
+    inputs = {"data": ref.sha256, "preprocess": ref.preprocess, "inputs": signature.inputs, "made_by": made_by()}
+
+    def produce(_: Path) -> _Scanned:
+        return _Scanned(samples=isolation.isolate(tools, SCAN_S, data.scan, ref, signature))
+
+    tools.store.memo("scan/1", inputs, _Scanned, produce)
+
+
+def _recipes(names: Iterable[str]) -> tuple[Recipe, ...]:
+    recipes = tuple(load_recipe(name) for name in dict.fromkeys(names))
+    for name, count in Counter(recipe.name for recipe in recipes).items():
+        if count > 1:
+            raise SettingsError(f"Two recipes are named {name!r}.", hint="Rename one of the files.")
+        if not _PLAIN_NAME.fullmatch(name):
+            raise SettingsError(
+                f"A recipe cannot be named {name!r}.", hint="Use letters, digits, dots, dashes and underscores."
+            )
+    known = discovery.names(RANGES)
+    for recipe in recipes:
+        if recipe.needs_data and recipe.range_method not in known:
+            raise SettingsError(
+                f"The recipe {recipe.name!r} asks for ranges by {recipe.range_method!r}.",
+                hint=f"This palmtop offers: {', '.join(known)}.",
+            )
+    return recipes
+
+
+def _plan(
+    source: SourceModel, targets: Iterable[str], recipes: Iterable[Recipe]
+) -> tuple[tuple[Build, ...], tuple[NotExpressible, ...]]:
+    builds, refused = [], []
+    offered = source_of(source.format).FORMS
+    for target in targets:
+        module = target_of(target)
+        form = next((form for form in module.FORMS if form in offered), None)
+        for recipe in recipes:
+            reason = module.not_expressible(recipe)
+            if form is None:
+                reason = f"it does not convert from {source.format} models"
+            if reason is not None or form is None:
+                refused.append(NotExpressible(target=target, recipe=recipe.name, reason=reason or ""))
+            else:
+                builds.append(Build(target=target, recipe=recipe, form=form))
+    return tuple(builds), tuple(refused)
+
+
+def _key(
+    source: SourceModel, targets: tuple[str, ...], recipes: tuple[Recipe, ...], ref: DataRef | None, tools: Tools
+) -> str:
+    modules = [source_of(source.format), *(target_of(target) for target in targets)]
+    inputs = {
+        "source": source.blob.sha256,
+        "format": source.format,
+        "shapes": source.shapes,
+        "targets": targets,
+        "recipes": recipes,
+        "data": None if ref is None else [ref.sha256, ref.preprocess],
+        "made_by": made_by(*modules),
+    }
+    return tools.store.key("build.json", inputs)
+
+
+def convert(order: Order, tools: Tools) -> Converted:
+    """Export the source in the forms that are needed and convert it for every target, each once for all recipes."""
+    by_target = _grouped(order.builds)
+    forms = {target: builds[0].form for target, builds in by_target.items()}
+    wanted = tuple(dict.fromkeys(forms.values()))
+    news(tools, order.builds, "convert")
+    exported = dict(
+        zip(wanted, each(wanted, lambda form: _export(order.source, form, tools), order.request.jobs), strict=True)
+    )
+
+    def convert_for(target: str) -> tuple[FloatModel, Requirements] | Failure:
+        form = exported[forms[target]]
+        return form if isinstance(form, Failure) else _convert(order.source, target, forms[target], form, tools)
+
+    targets = tuple(by_target)
+    models, requirements = {}, {}
+    gone: list[FailedBuild] = []
+    for target, outcome in zip(targets, each(targets, convert_for, order.request.jobs), strict=True):
+        if isinstance(outcome, Failure):
+            gone += failed(tools, by_target[target], outcome)
+        else:
+            models[target], requirements[target] = outcome
+    return Converted(order=order, models=models, requirements=requirements, failed=tuple(gone))
+
+
+def _grouped(builds: Iterable[Build]) -> dict[str, list[Build]]:
+    groups: dict[str, list[Build]] = {}
+    for build in builds:
+        groups.setdefault(build.target, []).append(build)
+    return groups
+
+
+def _export(source: SourceModel, form: str, tools: Tools) -> Blob:
+    inputs = {
+        "source": source.blob.sha256,
+        "shapes": source.shapes,
+        "form": form,
+        "made_by": made_by(source_of(source.format)),
+    }
+
+    def produce(folder: Path) -> _Exported:
+        out = folder / form
+        model = source.blob.path.absolute()
+        isolation.isolate(tools, CONVERT_S, work.export, source.format, model, form, dict(source.shapes), out)
+        return _Exported(blob=store.blob_of(out))
+
+    return tools.store.memo("export/1", inputs, _Exported, produce).blob
+
+
+def _convert(
+    source: SourceModel, target: str, form: str, exported: Blob, tools: Tools
+) -> tuple[FloatModel, Requirements]:
+    module = target_of(target)
+    inputs = {
+        "exported": exported.sha256,
+        "form": form,
+        "signature": source.signature,
+        "target": target,
+        "made_by": made_by(module),
+    }
+
+    def produce(folder: Path) -> _Converted:
+        out = folder / f"float{module.SUFFIX}"
+        made = isolation.isolate(tools, CONVERT_S, work.convert, target, form, exported.path, source.signature, out)
+        return _Converted(blob=store.blob_of(out), made=made)
+
+    found = tools.store.memo("convert/1", inputs, _Converted, produce)
+    model = FloatModel(
+        source=source,
+        target=target,
+        blob=found.blob,
+        signature=found.made.signature,
+        toolchain=tuple(module.toolchain()),
+    )
+    return model, found.made.requirements
