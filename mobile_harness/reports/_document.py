@@ -1,0 +1,243 @@
+"""From a run's record to the document that every format shows. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mobile_harness import stats
+from mobile_harness.records import Cell, DeviceInfo, Kind, RunRecord, Session
+from mobile_harness.reports import _headline as headline
+from mobile_harness.reports.base import (
+    Accuracy,
+    BuildFacts,
+    Document,
+    OutputError,
+    Performance,
+    Row,
+    SessionFigures,
+)
+from toolkit.core.artifacts import Score
+from toolkit.core.manifest import BuildEntry, Manifest
+
+_KINDS: tuple[Kind, ...] = ("phone", "emulator", "simulator", "virtual", "host")
+_FRACTIONS = frozenset({"top1", "top5", "accuracy"})
+_STAND_IN = "stand_in_runtime"
+_NOWHERE = "Nothing was measured in this run."
+_PHONES = "Phone figures."
+_MIXED = "Rows marked host, emulator, simulator or virtual are not a phone's figures; only phones are ranked."
+_NOT_A_PHONE: dict[Kind, str] = {
+    "phone": _PHONES,
+    "host": "Host figures: measured on the computer that ran palmtop, not on a phone.",
+    "emulator": "Emulator figures: measured on a computer's processor, not on a phone.",
+    "simulator": "Simulator figures: measured on a computer's processor, not on a phone.",
+    "virtual": "Virtual-device figures: measured on a computer's processor, not on a phone.",
+}
+
+
+def document_of(run: RunRecord) -> Document:
+    """Return what the reports of a run show: every cell, every build, and what may be concluded."""
+    manifest = run.manifest
+    builds = tuple(_build(manifest, entry) for entry in manifest.builds)
+    devices = _devices(run.cells)
+    rows = _rows(run.cells, builds, devices)
+    advices = headline.advise(builds, rows, manifest.not_expressible, manifest.failed)
+    advised = {advice.build_id for advice in advices if advice.decision == "ship"}
+    return Document(
+        palmtop=run.palmtop,
+        run_id=run.id,
+        created_utc=run.created_utc,
+        model=manifest.source.name,
+        where=_where(rows),
+        headline=advices,
+        rows=tuple(replace(row, advised=row.build_id in advised) for row in rows),
+        builds=builds,
+        not_expressible=manifest.not_expressible,
+        failed_builds=manifest.failed,
+        source=manifest.source,
+        preprocess=manifest.preprocess,
+        calibration=manifest.calibration,
+        verification=manifest.verification,
+        plan=run.plan,
+        devices=tuple(devices),
+        toolchain=(*manifest.toolchain, *(tool for tool in run.toolchain if tool not in manifest.toolchain)),
+        build_dir=run.build_dir,
+    )
+
+
+def _where(rows: Sequence[Row]) -> str:
+    kinds = {row.device.kind for row in rows if row.device and row.performance}
+    if not kinds:
+        return _NOWHERE
+    return _NOT_A_PHONE[kinds.pop()] if len(kinds) == 1 else _MIXED
+
+
+def _build(manifest: Manifest, entry: BuildEntry) -> BuildFacts:
+    return BuildFacts(
+        id=entry.id,
+        target=entry.target,
+        recipe=entry.recipe,
+        path=entry.path,
+        sha256=entry.sha256,
+        size_bytes=entry.size_bytes,
+        size_ratio=_size_ratio(manifest, entry),
+        signature=entry.signature,
+        kept_float=entry.kept_float,
+        requirements=entry.requirements,
+        toolchain=entry.toolchain,
+        outputs=tuple(
+            OutputError(output=name, sqnr_db=error.sqnr_db, cosine=error.cosine, max_abs=error.max_abs)
+            for name, error in entry.tensor_errors.items()
+        ),
+        accuracy=_accuracy(entry.score) if entry.score else None,
+        verdict=entry.verdict,
+        golden_sha256=entry.golden_sha256,
+    )
+
+
+def _size_ratio(manifest: Manifest, entry: BuildEntry) -> float | None:
+    sizes = [
+        item.size_bytes for item in manifest.builds if (item.target, item.recipe) == (entry.target, headline.FLOAT)
+    ]
+    return sizes[0] / entry.size_bytes if sizes and entry.size_bytes else None
+
+
+def _accuracy(score: Score) -> Accuracy:
+    return Accuracy(
+        metric=score.metric,
+        fraction=score.metric in _FRACTIONS or score.method.startswith("paired proportions"),
+        value=score.value,
+        float_value=score.float_value,
+        drop=score.drop,
+        drop_interval=stats.Interval(low=score.ci_low, high=score.ci_high, confidence=score.confidence),
+        max_drop=score.max_drop,
+        samples=score.n,
+        method=score.method,
+        verdict=score.verdict,
+        more_samples=score.more_samples,
+    )
+
+
+def _devices(cells: Sequence[Cell]) -> dict[DeviceInfo, str]:
+    """Name the devices, phones first; two of one model are told apart by their serials."""
+    found = dict.fromkeys(cell.device for cell in cells)
+    order = sorted(found, key=lambda device: (_KINDS.index(device.kind), device.model, device.serial))
+    models = Counter(device.model for device in order)
+    return {
+        device: device.model
+        if device.model and models[device.model] == 1
+        else f"{device.model} {device.serial}".strip()
+        for device in order
+    }
+
+
+def _rows(cells: Sequence[Cell], builds: Sequence[BuildFacts], devices: dict[DeviceInfo, str]) -> tuple[Row, ...]:
+    """Order rows by device, then as ``build.json`` has the builds; builds that no cell is about come last."""
+    known = {build.id: build for build in builds}
+    places = {build.id: place for place, build in enumerate(builds)}
+    device_places = {device: place for place, device in enumerate(devices)}
+    order = sorted(
+        cells, key=lambda cell: (device_places[cell.device], places.get(cell.build_id, len(places)), cell.id)
+    )
+    rows = [_row(cell, known.get(cell.build_id), devices[cell.device]) for cell in order]
+    tried = {cell.build_id for cell in cells}
+    return (*rows, *(_unmeasured(build) for build in builds if build.id not in tried))
+
+
+def _row(cell: Cell, build: BuildFacts | None, device_name: str) -> Row:
+    return Row(
+        cell_id=cell.id,
+        build_id=cell.build_id,
+        target=cell.target,
+        recipe=cell.recipe,
+        device=cell.device,
+        device_name=device_name,
+        outcome=cell.outcome,
+        size_bytes=cell.size_bytes,
+        size_ratio=build.size_ratio if build else None,
+        accuracy=build.accuracy if build else None,
+        verdict=build.verdict if build else None,
+        performance=_performance(cell) if cell.outcome == "measured" and cell.sessions else None,
+        runner=cell.runner,
+        runtime=cell.runtime,
+        runtime_version=cell.runtime_version,
+        doubts=cell.doubts,
+        failure=cell.failure,
+        advised=False,
+    )
+
+
+def _unmeasured(build: BuildFacts) -> Row:
+    return Row(
+        cell_id="",
+        build_id=build.id,
+        target=build.target,
+        recipe=build.recipe,
+        device=None,
+        device_name="",
+        outcome="unmeasured",
+        size_bytes=build.size_bytes,
+        size_ratio=build.size_ratio,
+        accuracy=build.accuracy,
+        verdict=build.verdict,
+        performance=None,
+        runner="",
+        runtime=build.requirements.runtime,
+        runtime_version="",
+        doubts=(),
+        failure=None,
+        advised=False,
+    )
+
+
+def _performance(cell: Cell) -> Performance:
+    sessions = cell.sessions
+    summary = stats.summarise([session.latency_ns for session in sessions])
+    checked = [session.parity for session in sessions if session.parity.samples]
+    return Performance(
+        median_ns=summary.median_ns,
+        interval=summary.interval,
+        p90_ns=summary.p90_ns,
+        p99_ns=summary.p99_ns,
+        runs=sum(map(_runs, sessions)),
+        load_cold_ns=round(statistics.median(session.load_cold_ns for session in sessions)),
+        load_warm_ns=round(statistics.median(session.load_warm_ns for session in sessions)),
+        first_ns=round(statistics.median(session.first_ns for session in sessions)),
+        peak_rss_kb=max(session.peak_rss_kb for session in sessions),
+        model_rss_kb=max(session.rss_after_load_kb - session.rss_before_load_kb for session in sessions),
+        output_max_abs=max((parity.max_abs for parity in checked), default=None),
+        output_cosine=min((parity.cosine for parity in checked), default=None),
+        stand_in=any(_STAND_IN in session.notes for session in sessions),
+        sessions=tuple(map(_session, sessions)),
+    )
+
+
+def _runs(session: Session) -> int:
+    return session.runs or len(session.latency_ns)
+
+
+_HALF = stats.needed(0.75)
+"""By symmetry the runs from which both quartiles are published."""
+
+
+def _session(session: Session) -> SessionFigures:
+    series = session.latency_ns
+    quartiles = len(series) >= _HALF
+    return SessionFigures(
+        index=session.index,
+        runs=_runs(session),
+        median_ns=stats.percentile(series, 0.5),
+        q25_ns=stats.percentile(series, 0.25) if quartiles else None,
+        q75_ns=stats.percentile(series, 0.75) if quartiles else None,
+        p90_ns=stats.published(series, 0.9),
+        load_cold_ns=session.load_cold_ns,
+        load_warm_ns=session.load_warm_ns,
+        first_ns=session.first_ns,
+        peak_rss_kb=session.peak_rss_kb,
+        warmup_runs=session.warmup.runs,
+        warmup_ns=session.warmup.elapsed_ns,
+        warmup_converged=session.warmup.converged,
+        started_utc=session.started_utc,
+    )

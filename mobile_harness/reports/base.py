@@ -1,0 +1,205 @@
+"""What a report shows, as one frozen value, and the contract of a format.
+
+A format is a module of this room with ``SUFFIX`` and ``render``; the module's name is the word a user types. Modules
+that start with an underscore are shared by the formats. Every format shows the same :class:`Document`; the JSON format
+*is* it.
+Times are nanoseconds, memory kilobytes (1024 bytes), sizes bytes; a figure that was not taken is None, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from mobile_harness.records import DeviceInfo, Failure, RunPlan
+from mobile_harness.stats import Interval
+from toolkit.core.artifacts import KeptFloat, Preprocess, Requirements, Signature, ToolVersion, Verdict
+from toolkit.core.manifest import DataEntry, FailedBuild, NotExpressible, SourceEntry
+
+SCHEMA = 1
+
+Decision = Literal["ship", "hold", "stop"]
+RowOutcome = Literal["measured", "failed", "skipped", "unmeasured"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """How a build did on the labelled samples, held against the float model on the same samples.
+
+    ``drop`` is the float model's value less the build's. ``fraction`` says that values lie between 0 and 1 and read as
+    percentages; other metrics are shown as they are.
+    """
+
+    metric: str
+    fraction: bool
+    value: float
+    float_value: float
+    drop: float
+    drop_interval: Interval
+    max_drop: float
+    samples: int
+    method: str
+    verdict: Verdict
+    more_samples: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFigures:
+    """One session, a fresh process. ``q25_ns``, ``q75_ns`` and ``p90_ns`` are None where the runs are too few."""
+
+    index: int
+    runs: int
+    median_ns: int
+    q25_ns: int | None
+    q75_ns: int | None
+    p90_ns: int | None
+    load_cold_ns: int
+    load_warm_ns: int
+    first_ns: int
+    peak_rss_kb: int
+    warmup_runs: int
+    warmup_ns: int
+    warmup_converged: bool
+    started_utc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """One build on one device.
+
+    The latency figures are those of :class:`mobile_harness.stats.Summary`: over sessions, ``interval`` None for a
+    single one, percentiles None where runs are too few. Load and first-inference times are medians over sessions,
+    memory figures the largest of any session; ``model_rss_kb`` is what loading the build added. ``output_max_abs`` and
+    ``output_cosine`` are the worst differences from the golden outputs on this device, None where they were not
+    checked. ``stand_in`` says that another runtime than the one that ships executed the build: the figures are its.
+    """
+
+    median_ns: float
+    interval: Interval | None
+    p90_ns: float | None
+    p99_ns: float | None
+    runs: int
+    load_cold_ns: int
+    load_warm_ns: int
+    first_ns: int
+    peak_rss_kb: int
+    model_rss_kb: int
+    output_max_abs: float | None
+    output_cosine: float | None
+    stand_in: bool
+    sessions: tuple[SessionFigures, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the matrix: a build on a device, or a build that this run measured nowhere (``device`` is None).
+
+    ``device_name`` is unique within the report. ``size_ratio`` is the float32 build's size over this one's; None where
+    the target has no float32 build. ``doubts`` are plain sentences. ``advised`` marks the build of a headline.
+    """
+
+    cell_id: str
+    build_id: str
+    target: str
+    recipe: str
+    device: DeviceInfo | None
+    device_name: str
+    outcome: RowOutcome
+    size_bytes: int
+    size_ratio: float | None
+    accuracy: Accuracy | None
+    verdict: Verdict | None
+    performance: Performance | None
+    runner: str
+    runtime: str
+    runtime_version: str
+    doubts: tuple[str, ...]
+    failure: Failure | None
+    advised: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputError:
+    """How far one output of a build is from the float model's; ``sqnr_db`` is infinite where both are equal."""
+
+    output: str
+    sqnr_db: float
+    cosine: float
+    max_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildFacts:
+    """Where one build comes from and what it needs."""
+
+    id: str
+    target: str
+    recipe: str
+    path: str
+    sha256: str
+    size_bytes: int
+    size_ratio: float | None
+    signature: Signature
+    kept_float: tuple[KeptFloat, ...]
+    requirements: Requirements
+    toolchain: tuple[ToolVersion, ...]
+    outputs: tuple[OutputError, ...]
+    accuracy: Accuracy | None
+    verdict: Verdict | None
+    golden_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """For one target: which build to ship, and why, in one plain sentence.
+
+    ``ship``: the build may go out as far as these figures reach. ``hold``: something is still open, ``reason`` says
+    what. ``stop``: no quantized build of this target should go out. ``figures`` names where the figures were taken.
+    """
+
+    target: str
+    decision: Decision
+    build_id: str | None
+    title: str
+    reason: str
+    figures: str
+
+    @property
+    def sentence(self) -> str:
+        """The advice in one sentence."""
+        return f"{self.title}: {self.reason}."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """All that a report of one run shows (schema 1). Names are added, never renamed."""
+
+    schema: Literal[1] = 1
+    palmtop: str
+    run_id: str
+    created_utc: str
+    model: str
+    where: str
+    headline: tuple[Advice, ...]
+    rows: tuple[Row, ...]
+    builds: tuple[BuildFacts, ...]
+    not_expressible: tuple[NotExpressible, ...]
+    failed_builds: tuple[FailedBuild, ...]
+    source: SourceEntry
+    preprocess: Preprocess
+    calibration: DataEntry | None
+    verification: DataEntry | None
+    plan: RunPlan
+    devices: tuple[DeviceInfo, ...]
+    toolchain: tuple[ToolVersion, ...]
+    build_dir: str
+
+
+class Report(Protocol):
+    """A format: ``mobile_harness/reports/NAME.py``."""
+
+    SUFFIX: str
+    """Ending of its files, with the dot, such as ``.html``."""
+
+    def render(self, document: Document) -> str:
+        """Return the whole report as text. Names are untrusted: what the format gives a meaning is escaped."""

@@ -1,0 +1,174 @@
+"""The report as Markdown, short enough for a comment on a pull request; details fold away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from mobile_harness.reports import _numbers as numbers
+from mobile_harness.reports import _words as words
+from mobile_harness.reports.base import Accuracy, BuildFacts, Document, Performance, Row
+
+SUFFIX = ".md"
+MOST_ROWS = 100
+_MEANT = {character: f"\\{character}" for character in "\\`*_[]|~#!"} | {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    "$": "&#36;",
+    "@": "@&#8203;",
+}
+_LINK = re.compile(r"//|(?i:www)\.")
+
+
+def render(document: Document) -> str:
+    """Return the report as GitHub-flavoured Markdown."""
+    blocks = [
+        f"### {escape(document.model)}: which build to ship",
+        _headline(document),
+        f"**{escape(document.where)}** {_caption(document)}",
+        _matrix(document),
+        _problems(document),
+        _fold("Outputs against the float model", _outputs(document)),
+        _fold("Where the builds come from", _provenance(document)),
+    ]
+    return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def escape(text: str) -> str:
+    """Return a name that Markdown, HTML, mentions and links leave alone."""
+    shown = numbers.visible(text)
+    linked = {at for found in _LINK.finditer(shown) for at in range(found.start(), found.end())}
+    return "".join(_escaped(character, linked=at in linked) for at, character in enumerate(shown))
+
+
+def _escaped(character: str, *, linked: bool) -> str:
+    if linked:  # a reference, so that the text is not made a link
+        return f"&#{ord(character)};"
+    return _MEANT.get(character, character)
+
+
+def _headline(document: Document) -> str:
+    lines = []
+    for advice in document.headline:
+        figures = f" <sub>{escape(advice.figures)}</sub>" if advice.figures else ""
+        title = f"{advice.target}: {advice.title}"
+        lines.append(f"- **{escape(title)}**: {escape(advice.reason)}.{figures}")
+    return "\n".join(lines) or "No builds."
+
+
+def _caption(document: Document) -> str:
+    when = words.moment(document.created_utc)
+    return f"Run {escape(document.run_id)}, {escape(when)}, plan {escape(words.plan_words(document.plan))}."
+
+
+def _matrix(document: Document) -> str:
+    units = words.units_of(document)
+    accuracies = [row.accuracy for row in document.rows if row.accuracy]
+    points = " pp" if all(accuracy.fraction for accuracy in accuracies) else ""
+    head = (
+        *("Build", "Device", f"Size {units.size.name}", "vs float32", words.metric_names(document)),
+        *(f"Drop{points} ({words.confidences(accuracies)})", "Verdict", f"Median {units.latency.name}"),
+        *(f"p90 {units.latency.name}", f"Load {units.load.name}", f"Peak {units.memory.name}"),
+    )
+    lines = [_line(row, units) for row in document.rows[:MOST_ROWS]]
+    left = len(document.rows) - len(lines)
+    more = f"\n\n{numbers.count(left, 'more row')}: see the JSON, CSV or HTML report." if left else ""
+    return table(head, lines, left_columns=2) + more if lines else ""
+
+
+def _line(row: Row, units: words.Units) -> tuple[str, ...]:
+    done = row.performance
+    return (
+        row.build_id + (" ★" if row.advised else ""),
+        f"{row.device_name} ({row.device.kind})" if row.device else numbers.NONE,
+        units.size.bare(row.size_bytes),
+        numbers.ratio(row.size_ratio),
+        _value(row),
+        _drop(row.accuracy),
+        row.verdict or "unchecked",
+        _median(done, units.latency) if done else words.OUTCOMES[row.outcome],
+        units.latency.bare(done.p90_ns if done else None),
+        units.load.bare(done.load_cold_ns if done else None),
+        units.memory.bare(done.peak_rss_kb if done else None),
+    )
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]], *, left_columns: int) -> str:
+    """Return a Markdown table, all but the first columns to the right."""
+    rule = ["---" if at < left_columns else "---:" for at in range(len(head))]
+    body = [" | ".join(escape(item) for item in line) for line in lines]
+    return "\n".join(f"| {line} |" for line in (" | ".join(map(escape, head)), " | ".join(rule), *body))
+
+
+def _value(row: Row) -> str:
+    return numbers.metric_value(row.accuracy, row.accuracy.value) if row.accuracy else numbers.NONE
+
+
+def _drop(accuracy: Accuracy | None) -> str:
+    if accuracy is None:
+        return numbers.NONE
+    drop = numbers.metric_change(accuracy, accuracy.drop, unit=False)
+    return f"{drop} ({numbers.metric_interval(accuracy, unit=False)})"
+
+
+def _median(done: Performance, unit: numbers.Unit) -> str:
+    if done.stand_in:
+        return f"{unit.bare(done.median_ns)} (stand-in)"
+    spread = f" ({unit.bare(done.interval.low)} to {unit.bare(done.interval.high)})" if done.interval else ""
+    return unit.bare(done.median_ns) + spread
+
+
+def _problems(document: Document) -> str:
+    lines = [
+        f"- {escape(words.row_name(row))}: {escape(words.failure_words(row))}"
+        for row in document.rows
+        if words.failure_words(row)
+    ]
+    lines += [
+        f"- {escape(f'{item.target} {item.recipe} was not built: {item.error}')}" for item in document.failed_builds
+    ]
+    lines += [
+        f"- {escape(f'{item.target} cannot express {item.recipe}: {item.reason}')}" for item in document.not_expressible
+    ]
+    for doubt, where in words.doubts(document):
+        lines.append(f"- Doubt: {escape(doubt)} ({escape(', '.join(where))})")
+    return "\n".join(["**What failed, and what to doubt**", "", *lines[:MOST_ROWS]]) if lines else ""
+
+
+def _outputs(document: Document) -> str:
+    lines = [
+        (
+            build.id,
+            output.output,
+            numbers.decibel(output.sqnr_db),
+            f"{output.cosine:.5f}",
+            numbers.digits(output.max_abs),
+        )
+        for build in document.builds
+        for output in build.outputs
+    ]
+    return table(("Build", "Output", "SQNR", "Cosine", "Max abs"), lines, left_columns=2) if lines else ""
+
+
+def _provenance(document: Document) -> str:
+    facts = [
+        ("source", f"{document.source.path} ({document.source.format}, sha256 {document.source.sha256})"),
+        ("preprocessing", words.preprocess_words(document.preprocess)),
+        ("calibration", words.data_words(document.calibration)),
+        ("verification", words.data_words(document.verification)),
+        ("toolchain", words.tools_words(document.toolchain)),
+    ]
+    lines = [f"- {name}: {escape(fact)}" for name, fact in facts]
+    lines += [line for build in document.builds for line in _build_lines(build)]
+    return "\n".join(lines)
+
+
+def _build_lines(build: BuildFacts) -> Iterator[str]:
+    yield f"- {escape(build.id)}: sha256 {escape(build.sha256)}; needs {escape(words.needs_words(build))}"
+    for kept in build.kept_float:
+        yield f"  - kept in float: {escape(kept.layer)} ({escape(kept.reason)})"
+
+
+def _fold(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>\n\n{body}\n\n</details>" if body else ""

@@ -1,0 +1,148 @@
+"""Every format shows every run; goldens hold what each looks like."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from xml.etree import ElementTree as ET
+
+import pytest
+import report_samples as samples
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from mobile_harness.reports import _numbers as numbers
+from mobile_harness.reports import markdown, text
+from mobile_harness.reports._document import document_of
+from toolkit.core import discovery
+
+ROOM = "mobile_harness.reports"
+FORMATS = discovery.names(ROOM)
+
+
+def golden_of(format_name: str) -> type[SingleFileSnapshotExtension]:
+    class Golden(SingleFileSnapshotExtension):
+        _write_mode = WriteMode.TEXT
+        file_extension = discovery.load(ROOM, format_name).SUFFIX.removeprefix(".")
+
+    return Golden
+
+
+def without_charts(page: str) -> str:
+    """Drawn charts depend on the fonts of the machine; their specifications have goldens of their own."""
+    return re.sub(r"<svg .*?</svg>", "<svg/>", page, flags=re.DOTALL)
+
+
+def test_the_room_holds_the_promised_formats():
+    assert FORMATS == ("csv", "html", "json", "junit", "markdown", "text")
+    suffixes = [discovery.load(ROOM, name).SUFFIX for name in FORMATS]
+    assert len(set(suffixes)) == len(suffixes)
+
+
+@pytest.mark.parametrize("run", samples.RUNS)
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("html", "json")])
+def test_golden(format_name: str, run: str, snapshot: SnapshotAssertion):
+    shown = discovery.load(ROOM, format_name).render(document_of(samples.RUNS[run]()))
+
+    assert shown == snapshot(extension_class=golden_of(format_name), name=run)
+
+
+@pytest.mark.parametrize("run", ["demo", "empty"])
+@pytest.mark.parametrize("format_name", ["html", "json"])
+def test_golden_of_the_long_formats(format_name: str, run: str, snapshot: SnapshotAssertion):
+    shown = discovery.load(ROOM, format_name).render(document_of(samples.RUNS[run]()))
+
+    assert without_charts(shown) == snapshot(extension_class=golden_of(format_name), name=run)
+
+
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name != "html"])
+def test_hostile_names_steer_nothing(format_name: str):
+    shown = discovery.load(ROOM, format_name).render(document_of(samples.hostile_run()))
+
+    if format_name not in ("json", "csv"):  # machines read these; json escapes controls itself
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+    assert "\\ud800" in shown or shown.encode("utf-8")
+
+
+def test_text_fits_in_a_hundred_columns():
+    for make in (*samples.RUNS.values(), samples.hostile_run):
+        lines = text.render(document_of(make())).splitlines()
+        assert max(map(len, lines)) <= 100
+
+
+def test_markdown_gives_names_no_meaning():
+    shown = markdown.render(document_of(samples.hostile_run()))
+
+    tags = set(re.findall(r"<[^>]*>", shown))
+    assert tags == {"<details>", "</details>", "<summary>", "</summary>", "<sub>", "</sub>"}
+    assert not re.search(r"(?<!\\)\]\(", shown)
+    assert "https://" not in shown
+    assert "@team" not in shown
+    rows = [line for line in shown.splitlines() if line.startswith("| ")]
+    cells = {len(re.split(r"(?<!\\)\|", row)) for row in rows}
+    assert cells == {13, 7}  # the matrix and the outputs: no name adds a column
+
+
+def test_csv_has_a_line_a_row_and_no_formula():
+    shown = discovery.load(ROOM, "csv").render(document_of(samples.demo_run()))
+    lines = list(csv.DictReader(io.StringIO(shown)))
+
+    assert [line["build"] for line in lines].count("tflite-static-int8") == 1
+    (line,) = (line for line in lines if line["build"] == "tflite-static-int8")
+    assert int(line["median_ns"]) == round(document_row_median())
+    renamed = samples.with_builds(lambda entry: dataclasses.replace(entry, recipe="=cmd()"))
+    for line in csv.DictReader(io.StringIO(discovery.load(ROOM, "csv").render(document_of(renamed)))):
+        assert not line["recipe"].startswith("=")
+
+
+def document_row_median() -> float:
+    rows = document_of(samples.demo_run()).rows
+    (performance,) = (row.performance for row in rows if row.build_id == "tflite-static-int8")
+    assert performance is not None
+    return performance.median_ns
+
+
+def test_junit_counts_what_it_holds():
+    root = ET.fromstring(discovery.load(ROOM, "junit").render(document_of(samples.demo_run())))
+
+    assert root.get("tests") == str(len(root.findall(".//testcase"))) == "8"
+    assert root.get("errors") == str(len(root.findall(".//error"))) == "2"
+    assert root.find(".//testcase[@name='onnx-static-int8']/error").get("type") == "app_crash"
+
+
+def test_junit_fails_builds_that_fail_their_check():
+    worse = samples.score(0.9, 0.06, 0.1, "fail")
+    run = samples.with_builds(lambda entry: dataclasses.replace(entry, score=worse, verdict="fail"))
+
+    root = ET.fromstring(discovery.load(ROOM, "junit").render(document_of(run)))
+
+    assert root.get("failures") == "6"
+
+
+def test_a_lone_surrogate_still_gives_a_file_that_can_be_written():
+    run = samples.with_builds(lambda entry: dataclasses.replace(entry, recipe="half \ud800"))
+    for name in FORMATS:
+        discovery.load(ROOM, name).render(document_of(run)).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (numbers.time_unit([412_000]).show(412_000), "412 µs"),
+        (numbers.time_unit([999_600]).show(999_600), "1.00 ms"),
+        (numbers.size_unit([1_500_000, 900]).show(900), "0.000900 MB"),
+        (numbers.memory_unit([61_700]).show(61_700), "63.2 MB"),
+        (numbers.digits(0), "0"),
+        (numbers.digits(float("nan")), "not a number"),
+        (numbers.digits(1e-9), "1.00e−09"),
+        (numbers.decibel(float("inf")), "exact"),
+        (numbers.time_unit([]).show(None), "–"),
+        (numbers.count(1, "session"), "1 session"),
+        (numbers.visible("a\u200bb\x00\U000e0001"), "a\\u200bb\\x00\\U000e0001"),
+    ],
+)
+def test_figures_read_as_people_write_them(shown: str, expected: str):
+    assert shown.replace("\xa0", " ") == expected
