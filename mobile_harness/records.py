@@ -67,7 +67,11 @@ class Warmup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parity:
-    """The device's output for the golden input held against the build's output on the reference interpreter."""
+    """The device's output for the golden input held against the build's output on the reference interpreter.
+
+    ``samples`` 0 means that nothing was checked: ``ok`` is false then and the figures are not numbers. Else they are
+    the worst over all outputs, and ``tolerance`` is what ``max_abs`` was held against on that output.
+    """
 
     ok: bool
     max_abs: float
@@ -78,7 +82,13 @@ class Parity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One fresh process: load cold, load warm, first inference, warm-up, then the measured series."""
+    """One fresh process: load cold, load warm, first inference, warm-up, then the measured series.
+
+    ``latency_ns`` keeps every ``stride``-th of the ``runs`` timed inferences (0: all of them), in order.
+    ``busy_share`` is the part of all processor time that other processes took during the series, ``steal_share`` the
+    part that a hypervisor took, ``load_1m`` the load average before it; None where the device does not tell. ``notes``
+    are the codes of the runner's own warnings.
+    """
 
     index: int
     load_cold_ns: int
@@ -92,6 +102,12 @@ class Session:
     parity: Parity
     live_gaps: int
     started_utc: str
+    runs: int = 0
+    stride: int = 1
+    busy_share: float | None = None
+    steal_share: float | None = None
+    load_1m: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ def test_a_running_session_gives_evidence_and_stops_at_once(device: Device, fold
     device.launch(job(device, folder))
     while not any("hello" in line for line in device.poll(60).lines):
         continue
-    assert "Thread" in device.evidence()
+    assert "most recent call first" in device.evidence()
     device.stop()
     device.stop()
     assert not device.poll(0.1).running

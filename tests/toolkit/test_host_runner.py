@@ -45,9 +45,9 @@ def play(tools: Tools, wanted: dict[str, Any]) -> tuple[Finished, Transcript]:
     return done, merge(live, read_file(out.read_bytes()) if out.exists() else None)
 
 
-def wish(model: Path, tmp_path: Path, **changes: Any) -> dict[str, Any]:
+def wish(build: Path, tmp_path: Path, /, **changes: Any) -> dict[str, Any]:
     plain = {
-        "run": RUN, "target": "onnx", "model": str(model), "model_sha256": store.sha256_of(model), "golden": None,
+        "run": RUN, "target": "onnx", "model": str(build), "model_sha256": store.sha256_of(build), "golden": None,
         "out": str(tmp_path / "out.jsonl"), "plan": PLAN,
     }  # fmt: skip
     return {**plain, **changes}

@@ -1,0 +1,102 @@
+"""All devices within reach, over all transports, and the words that choose among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import filelock
+
+from mobile_harness.transports.base import Device, Found, Unusable
+from toolkit.core import discovery
+from toolkit.core.errors import PalmtopError, SettingsError, unknown_name
+from toolkit.core.events import Event
+from toolkit.core.store import writing_to
+from toolkit.core.tools import Tools
+
+ROOM = "mobile_harness.transports"
+KINDS = ("phone", "emulator", "simulator", "virtual", "host")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """What is within reach now."""
+
+    devices: tuple[Device, ...]
+    unusable: tuple[Unusable, ...]
+
+
+def discover(tools: Tools) -> Lab:
+    """Ask every transport. One that fails is itself listed as unusable, with the reason."""
+    found = [_ask(name, tools) for name in discovery.names(ROOM)]
+    return Lab(
+        devices=tuple(device for part in found for device in part.devices),
+        unusable=tuple(item for part in found for item in part.unusable),
+    )
+
+
+def _ask(name: str, tools: Tools) -> Found:
+    try:
+        found: Found = discovery.load(ROOM, name).discover(tools)
+    except PalmtopError as error:
+        return Found(devices=(), unusable=(Unusable(transport=name, serial="", reason=error.message, hint=error.hint),))
+    return found
+
+
+def selector(device: Device) -> str:
+    """Return the word that names exactly this device."""
+    return f"{device.info.transport}:{device.info.serial}"
+
+
+def select(lab: Lab, selectors: Sequence[str]) -> tuple[Device, ...]:
+    """Return the devices that any of the words names, each once, in the lab's order.
+
+    ``all``, a kind (``phone``, ``emulator``, ``simulator``, ``virtual``, ``host``), a transport, or
+    ``transport:serial``. Without words: everything attached, and this host only when nothing is.
+
+    Raises:
+        SettingsError: a word names no device; the nearest is offered, or why the device it names is unusable.
+    """
+    if not selectors:
+        attached = tuple(device for device in lab.devices if device.info.kind != "host")
+        return attached or lab.devices
+    chosen = [device for word in selectors for device in _matching(lab, word)]
+    return tuple(device for device in lab.devices if any(device is other for other in chosen))
+
+
+def _matching(lab: Lab, word: str) -> tuple[Device, ...]:
+    if word == "all":
+        return lab.devices
+    matches = tuple(
+        device for device in lab.devices if word in (device.info.kind, device.info.transport, selector(device))
+    )
+    if matches:
+        return matches
+    for item in lab.unusable:
+        if word in (item.transport, f"{item.transport}:{item.serial}"):
+            raise SettingsError(f"The device {word!r} cannot be used: {item.reason}", hint=item.hint)
+    if word in KINDS:
+        raise SettingsError(f"No {word} is attached.", hint="`palmtop devices` lists what is, and why others are not.")
+    names = {device.info.kind for device in lab.devices} | {selector(device) for device in lab.devices}
+    raise unknown_name("device", word, {"all", *names})
+
+
+@contextmanager
+def reserve(device: Device, tools: Tools) -> Iterator[None]:
+    """Keep other palmtop processes of this user off a device for the length of the block; waits until it is free."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", selector(device))
+    folder = tools.store.root / "locks"
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"{safe}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        tools.emit(Event(subject=selector(device), phase="waiting", message="another palmtop is measuring on it"))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

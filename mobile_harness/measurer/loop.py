@@ -1,0 +1,86 @@
+"""The thin loop between the state machine and a device."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mobile_harness.measurer.machine import (
+    Event,
+    Finish,
+    Gone,
+    Heard,
+    Investigate,
+    Investigated,
+    Launched,
+    Limits,
+    Measurement,
+    Poll,
+    Pull,
+    Pulled,
+    Stop,
+    Stopped,
+)
+from mobile_harness.transports.base import Device, DeviceFailed, Job
+from toolkit.core.clock import Clock
+
+
+class Cancelled(Exception):
+    """The user stopped the run; the runner has been ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """What the loop has besides the device: time, a way to be stopped, and who is told the runner's phase and count."""
+
+    clock: Clock
+    cancelled: threading.Event
+    progress: Callable[[str, int], None]
+
+    def now_s(self) -> float:
+        """Return the clock's seconds."""
+        return self.clock.monotonic_ns() / 1e9
+
+
+def take(device: Device, job: Job, limits: Limits, watch: Watch) -> Finish:
+    """Run one session to its end; the runner is ended when this returns or raises.
+
+    Raises:
+        Cancelled: ``watch.cancelled`` was set.
+        DeviceFailed: the runner cannot be launched.
+    """
+    machine = Measurement(job, limits)
+    try:
+        device.launch(job)
+        todo = deque(machine.handle(Launched(watch.now_s())))
+        while not watch.cancelled.is_set():
+            instruction = todo.popleft()
+            if isinstance(instruction, Finish):
+                return instruction
+            todo.extend(machine.handle(_obey(instruction, device, watch)))
+            watch.progress(machine.phase, machine.done)
+        raise Cancelled
+    finally:
+        device.stop()
+
+
+def _obey(instruction: Poll | Investigate | Stop | Pull, device: Device, watch: Watch) -> Event:
+    match instruction:
+        case Poll(timeout_s):
+            try:
+                news = device.poll(timeout_s)
+            except DeviceFailed as error:
+                return Gone(error.message)
+            return Heard(watch.now_s(), news.lines, "" if news.running else news.ended)
+        case Investigate():
+            return Investigated(device.evidence())
+        case Stop():
+            device.stop()
+            return Stopped()
+        case Pull(run):
+            try:
+                return Pulled(device.pull(run))
+            except DeviceFailed:
+                return Pulled(None)  # the way to it is gone: how the session ended says so

@@ -1,0 +1,210 @@
+"""The state machine alone: events in, instructions out; no process, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mobile_harness import plans
+from mobile_harness.measurer.machine import (
+    Event,
+    Finish,
+    Gone,
+    Heard,
+    Instruction,
+    Investigate,
+    Investigated,
+    Launched,
+    Limits,
+    Measurement,
+    Poll,
+    Pull,
+    Pulled,
+    Stop,
+    Stopped,
+)
+from mobile_harness.transports.base import Job
+from mobile_harness.wire import frames, messages
+from mobile_harness.wire.messages import Beat, Body, Bye, Hello, Phase, Record
+
+RUN = "00c0ffee"
+SHA = "ab" * 32
+JOB = Job(run=RUN, target="onnx", model="m", model_sha256=SHA, golden=None, plan=plans.load("quick"))
+HELLO = Hello(
+    proto="1.0", run=RUN, app="a", app_ver="1", runtime="r", runtime_ver="1", model_sha256=SHA, os="o", device="d",
+    pid=1, page_size=4096, clock="c",
+)  # fmt: skip
+ENDING = (Investigate(), Stop())
+
+
+def text(seq: int, body: Body) -> str:
+    return messages.to_text(Record(seq=seq, at_ns=seq, body=body))
+
+
+def lines(*bodies: Body, start: int = 0) -> tuple[str, ...]:
+    return tuple(line for seq, body in enumerate(bodies, start) for line in frames.encode(RUN, seq, text(seq, body)))
+
+
+def whole(*bodies: Body) -> tuple[tuple[str, ...], bytes]:
+    """Live lines and the result file of a session that says these and goodbye."""
+    head = "".join(text(seq, body) + "\n" for seq, body in enumerate(bodies)).encode()
+    bye = Bye(exit="ok", records=len(bodies), sha256=hashlib.sha256(head).hexdigest())
+    return lines(*bodies, bye), head + text(len(bodies), bye).encode() + b"\n"
+
+
+def begun() -> Measurement:
+    machine = Measurement(JOB, Limits())
+    assert machine.handle(Launched(100.0)) == (Poll(0.5),)
+    return machine
+
+
+def finish(machine: Measurement, data: bytes | None, evidence: str = "") -> Finish:
+    assert machine.handle(Investigated(evidence)) == ()
+    assert machine.handle(Stopped()) == (Pull(RUN),)
+    (done,) = machine.handle(Pulled(data))
+    assert isinstance(done, Finish)
+    return done
+
+
+def test_a_session_that_says_all_and_ends_is_complete() -> None:
+    live, data = whole(HELLO, Phase(name="measure", edge="begin"))
+    machine = begun()
+    assert machine.handle(Heard(101, live[:1], "")) == (Poll(0.5),)
+    assert machine.handle(Heard(102, live[1:], "")) == (Poll(0.5),)
+    assert machine.handle(Heard(103, (), "exit code 0")) == ENDING
+    done = finish(machine, data)
+    assert (done.outcome, done.reason, done.transcript.live_gaps) == ("COMPLETE", "", 0)
+    assert machine.phase == "measure"
+
+
+def test_missing_live_lines_leave_the_file_only() -> None:
+    live, data = whole(HELLO, Beat(phase="a", done=1))
+    machine = begun()
+    machine.handle(Heard(101, live[::2], "exit code 0"))
+    done = finish(machine, data)
+    assert (done.outcome, done.transcript.live_gaps) == ("COMPLETE_FILE_ONLY", 1)
+
+
+def test_no_goodbye_is_a_crash_and_says_where() -> None:
+    machine = begun()
+    machine.handle(Heard(101, lines(HELLO, Phase(name="warmup", edge="begin")), "signal SIGSEGV"))
+    done = finish(machine, None, "stack")
+    assert (done.outcome, done.evidence) == ("CRASHED", "stack")
+    assert done.reason == "it ended with signal SIGSEGV in phase warmup"
+
+
+@pytest.mark.parametrize("cut", [0, 10, -30])
+def test_goodbye_without_a_verified_file_is_partial(cut: int) -> None:
+    live, data = whole(HELLO)
+    machine = begun()
+    machine.handle(Heard(101, live, "exit code 0"))
+    done = finish(machine, data[:cut] if cut else None)
+    assert done.outcome == "PARTIAL"
+    assert "result file cannot be used" in done.reason
+
+
+@pytest.mark.parametrize(
+    ("said", "silent_s", "patience"),
+    [
+        ((), 120, "no sign of life for 120 s in phase start"),
+        ((HELLO,), 60, "no sign of life for 60 s in phase start"),
+        ((HELLO, Phase(name="load_cold", edge="begin")), 60, "60 s in phase load_cold"),
+        ((HELLO, Phase(name="measure", edge="begin")), 6, "6 s in phase measure"),
+        ((HELLO, Phase(name="first", edge="end", took_ns=5 * 10**9), Beat(phase="warmup", done=1)), 15, "15 s in"),
+    ],
+)  # fmt: skip
+def test_silence_beyond_patience_is_a_hang(said: tuple[Body, ...], silent_s: float, patience: str) -> None:
+    machine = begun()
+    assert machine.handle(Heard(100, lines(*said), "")) == (Poll(0.5),)
+    assert machine.handle(Heard(100 + silent_s, (), "")) == (Poll(0.5),)
+    assert machine.handle(Heard(100.5 + silent_s, (), "")) == ENDING
+    done = finish(machine, None)
+    assert done.outcome == "HUNG"
+    assert patience in done.reason
+
+
+def test_noise_is_no_sign_of_life_and_beats_do_not_stretch_the_deadline() -> None:
+    machine = begun()
+    machine.handle(Heard(100, lines(HELLO, Phase(name="measure", edge="begin")), ""))
+    assert machine.handle(Heard(107, ("still here",), "")) == ENDING
+    machine = begun()
+    machine.handle(Heard(100, lines(HELLO), ""))
+    for second in range(1, 301):
+        assert machine.handle(Heard(100 + second, lines(Beat(phase="measure", done=second), start=second), "")) == (
+            Poll(0.5),
+        )
+    assert machine.handle(Heard(400.5, (), "")) == ENDING
+    assert "past its deadline of 300 s in phase measure" in finish(machine, None).reason
+
+
+def test_goodbye_and_no_end_is_stopped_and_still_complete() -> None:
+    live, data = whole(HELLO)
+    machine = begun()
+    assert machine.handle(Heard(101, live, "")) == (Poll(0.5),)
+    assert machine.handle(Heard(110, (), "")) == (Poll(0.5),)
+    assert machine.handle(Heard(112, (), "")) == ENDING
+    assert finish(machine, data).outcome == "COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"proto": "2.0"}, "speaks palmtop-bench 2.0"),
+        ({"proto": "mine"}, "speaks palmtop-bench mine"),
+        ({"run": "other"}, "answers for the run 'other'"),
+        ({"model_sha256": "ff" * 32}, "another model"),
+    ],
+)  # fmt: skip
+def test_a_runner_that_does_not_fit_is_refused_live_and_in_the_file(changes: dict[str, str], reason: str) -> None:
+    fields = {name: getattr(HELLO, name) for name in HELLO.__slots__}
+    wrong = Hello(**{**fields, **changes})
+    live, data = whole(wrong)
+    machine = begun()
+    assert machine.handle(Heard(101, live, "")) == ENDING
+    done = finish(machine, data)
+    assert done.outcome == "REFUSED"
+    assert reason in done.reason
+    mute = begun()
+    mute.handle(Heard(101, (), "exit code 0"))
+    assert finish(mute, data).outcome == "REFUSED"
+
+
+def test_a_newer_minor_version_is_taken() -> None:
+    fields = {name: getattr(HELLO, name) for name in HELLO.__slots__}
+    live, data = whole(Hello(**{**fields, "proto": "1.9", "model_sha256": ""}))
+    machine = begun()
+    machine.handle(Heard(101, live, "exit code 0"))
+    assert finish(machine, data).outcome == "COMPLETE"
+
+
+def test_a_lost_device_is_asked_for_the_file_first() -> None:
+    live, data = whole(HELLO)
+    machine = begun()
+    machine.handle(Heard(101, live[:1], ""))
+    assert machine.handle(Gone("cable")) == ENDING
+    assert finish(machine, None).outcome == "LOST"
+    machine = begun()
+    machine.handle(Gone("cable"))
+    assert finish(machine, data).outcome == "COMPLETE_FILE_ONLY"
+
+
+LINES = st.text(max_size=30) | st.sampled_from(lines(HELLO, Beat(phase="a", done=1)))
+EVENTS = st.one_of(
+    st.builds(Heard, st.floats(100, 1e6), st.lists(LINES, max_size=3).map(tuple), st.sampled_from(["", "exit code 1"])),
+    st.builds(Gone, st.text(max_size=5)),
+    st.builds(Investigated, st.text(max_size=5)),
+    st.just(Stopped()),
+)  # fmt: skip
+
+
+@given(st.lists(EVENTS, max_size=20), st.none() | st.binary(max_size=200))
+def test_any_events_end_in_an_explained_outcome(events: list[Event], data: bytes | None) -> None:
+    machine = begun()
+    said: list[Instruction] = [instruction for event in events for instruction in machine.handle(event)]
+    assert not any(isinstance(instruction, Finish) for instruction in said)
+    (done,) = machine.handle(Pulled(data))
+    assert isinstance(done, Finish)
+    assert done.outcome in ("PARTIAL", "CRASHED", "HUNG", "LOST")

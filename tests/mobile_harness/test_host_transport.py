@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import filelock
+import pytest
+from bench_builds import scripted
+
+from mobile_harness import plans
+from mobile_harness.transports import host
+from mobile_harness.transports.base import DeviceFailed, Job
+from toolkit.core import store
+
+JOB = Job(run="00c0ffee", target="onnx", model="m", model_sha256="ab" * 32, golden=None, plan=plans.load("quick"))
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+
+
+def test_scratch_folders_of_the_dead_are_swept_and_of_the_living_kept(tmp_path: Path) -> None:
+    dead, living, foreign = (tmp_path / "tmp" / name for name in ("palmtop-host-a", "palmtop-host-b", "other"))
+    for folder in (dead, living, foreign):
+        folder.mkdir()
+        (folder / "owner.lock").touch()
+    with filelock.FileLock(living / "owner.lock"):
+        host.sweep()
+    assert [folder.exists() for folder in (dead, living, foreign)] == [False, True, True]
+
+
+def test_nothing_is_left_after_cleanup(tmp_path: Path) -> None:
+    device = scripted("ok")
+    (tmp_path / "x").write_text("1")
+    device.push(store.blob_of(tmp_path / "x"))
+    host.sweep()
+    assert len(list((tmp_path / "tmp").iterdir())) == 1
+    device.cleanup()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_place_without_room_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    (tmp_path / "x").write_text("1")
+    with pytest.raises(DeviceFailed, match="gone") as caught:
+        scripted("ok").push(store.blob_of(tmp_path / "x"))
+    assert caught.value.kind == "storage"
+
+
+def test_a_flood_of_noise_is_cut_into_lines_and_bounded() -> None:
+    device = scripted("garbage")
+    try:
+        device.launch(JOB)
+        lines: list[str] = []
+        news = device.poll(10)
+        while news.running:
+            lines += news.lines
+            news = device.poll(10)
+        assert max(map(len, lines)) <= host.LINE_MAX
+        assert len(device.pull(JOB.run) or b"") > 400_000
+    finally:
+        device.cleanup()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    device = scripted("ok")
+    try:
+        (tmp_path / "secret").write_text("secret")
+        (tmp_path / "x").write_text("1")
+        place = Path(device.push(store.blob_of(tmp_path / "x")))
+        (place.parents[1] / "out" / "00c0ffee.jsonl").symlink_to(tmp_path / "secret")
+        assert device.pull("00c0ffee") is None
+    finally:
+        device.cleanup()
