@@ -1,0 +1,268 @@
+"""Verification of real builds of the toy runtimes: figures, scores, verdicts, and what can go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from toolkit import pipeline
+from toolkit.core import manifest, store
+from toolkit.core.artifacts import Preprocess
+from toolkit.core.errors import DataError, ModelError, SettingsError
+from toolkit.core.store import Store
+from toolkit.stages.requests import QuantizeRequest, VerifyRequest
+
+
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def tools(tools, shared_cache):
+    return dataclasses.replace(tools, store=Store(shared_cache))
+
+
+@pytest.fixture
+def built(toy, toy_model, toy_data, tools):
+    """A function that makes builds of a toy model and returns their folder."""
+
+    def build(model=None, **changes):
+        fields = {
+            "model": model or toy_model(),
+            "out": toy / "out",
+            "data": str(toy_data()),
+            "targets": ("toy",),
+            "recipes": ("float32", "weight-int8"),
+            **changes,
+        }
+        pipeline.quantize(QuantizeRequest(**fields), tools)
+        return fields["out"]
+
+    return build
+
+
+def by_id(made):
+    return {build.id: build for build in made.builds}
+
+
+def test_scores_errors_verdicts_and_golden_files(built, toy_data, tools):
+    folder = built()
+    made = pipeline.verify(VerifyRequest(folder=folder, max_drop=0.2), tools)
+    assert made == manifest.read(folder)
+    exact, small = by_id(made)["toy-float32"], by_id(made)["toy-weight-int8"]
+    assert exact.tensor_errors["scores"].sqnr_db == math.inf
+    assert 30 < small.tensor_errors["scores"].sqnr_db < 60
+    assert small.tensor_errors["scores"].max_abs > 0
+    assert exact.score is not None
+    assert (exact.score.metric, exact.score.n, exact.score.float_value) == ("top1", 40, 0.9)
+    assert exact.verdict == exact.score.verdict == "pass"
+    assert made.verification is not None
+    assert (made.verification.samples, made.verification.method) == (40, "top1")
+    assert small.golden == "golden/toy-weight-int8.npz"
+    assert small.golden_sha256 == store.sha256_of(folder / small.golden)
+
+
+def test_golden_files_hold_what_the_interpreter_takes_and_returns(built, toy, toy_model, toy_data, tools):
+    x = np.random.default_rng(5).normal(0, 1, (9, 1, 2, 3)).astype(np.float32)
+    data = str(toy_data(x=x, labels=None))
+    folder = built(toy_model(**{"in": [1, 2, 3]}, turn=True), data=data, preprocess=Preprocess(scale=2.0))
+    made = pipeline.verify(VerifyRequest(folder=folder), tools)
+    with np.load(folder / "golden" / "toy-float32.npz") as golden:
+        assert sorted(golden.files) == ["in/toy:x", "out/toy:scores"]
+        inputs, outputs = golden["in/toy:x"], golden["out/toy:scores"]
+    assert inputs.shape == (4, 1, 3, 1, 2)  # NCHW, as the artefact wants it
+    assert np.allclose(inputs, 2 * x[[1, 3, 5, 7]][:, None].transpose(0, 1, 4, 2, 3))
+    assert outputs.shape == (4, 1, 3)
+    np.savez(toy / "in.npz", x=inputs[:, 0])
+    pipeline.predict(folder / made.builds[0].path, toy / "in.npz", toy / "out.npz", tools)
+    with np.load(toy / "out.npz") as answers:
+        assert np.allclose(answers["toy:scores"], outputs[:, 0])
+
+
+def test_batches_are_taken_apart(built, toy_model, tools):
+    folder = built(toy_model(batch=16))
+    made = pipeline.verify(VerifyRequest(folder=folder), tools)
+    score = by_id(made)["toy-float32"].score
+    assert score is not None
+    assert (score.n, score.float_value) == (40, 0.9)
+    with np.load(folder / "golden" / "toy-float32.npz") as golden:
+        assert golden["in/toy:x"].shape == (3, 16, 6)
+
+
+def test_another_budget_comes_from_the_cache_and_starts_no_process(built, tools):
+    folder = built()
+    pipeline.verify(VerifyRequest(folder=folder), tools)
+
+    def refuse(argv, **options):
+        raise AssertionError(options["stdin"])
+
+    made = pipeline.verify(VerifyRequest(folder=folder, max_drop=0.5), dataclasses.replace(tools, run=refuse))
+    assert by_id(made)["toy-weight-int8"].score.max_drop == 0.5
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("crash", r"It did not run: The child process for .*:execute crashed with signal SIGSEGV.*Its whole output: /"),
+        ("nan", r"the output 'scores' holds NaN or infinity for \d+ of 40 samples, first for sample \d+"),
+        ("narrow", r"the output 'scores' is \[1, 2\], not \[1, 3\]"),
+    ],
+)
+def test_a_broken_build_fails_alone_and_says_why(built, toy_model, tools, fault, words):
+    folder = built(toy_model(faults={"run": fault}))
+    made = by_id(pipeline.verify(VerifyRequest(folder=folder, max_drop=0.2), tools))
+    assert made["toy-float32"].verdict == "pass"
+    gone = made["toy-weight-int8"]
+    assert (gone.verdict, gone.score) == ("fail", None)
+    assert re.search(words, gone.verdict_reason)
+
+
+def test_a_changed_artefact_fails_alone(built, tools):
+    folder = built()
+    (folder / "toy-weight-int8.toyq").write_text("{}")
+    gone = by_id(pipeline.verify(VerifyRequest(folder=folder, max_drop=0.2), tools))["toy-weight-int8"]
+    assert gone.verdict == "fail"
+    assert "missing or was changed" in gone.verdict_reason
+
+
+def test_without_labels_the_errors_decide(built, toy_data, tools):
+    folder = built(data=str(toy_data(labels=None)))
+    made = by_id(pipeline.verify(VerifyRequest(folder=folder), tools))
+    assert made["toy-float32"].score is None
+    assert made["toy-float32"].verdict == "pass"
+    assert "no labels" in made["toy-float32"].verdict_reason
+    assert made["toy-weight-int8"].verdict in ("pass", "undecided")
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_one_sample_decides_nothing(built, toy, toy_data, tools, labelled):
+    data = str(toy_data(count=1, **({} if labelled else {"labels": None})))
+    made = by_id(pipeline.verify(VerifyRequest(folder=built(data=data)), tools))
+    assert {build.verdict for build in made.values()} == {"undecided"}
+    with np.load(toy / "out" / "golden" / "toy-float32.npz") as golden:
+        assert golden["in/toy:x"].shape == (1, 1, 6)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "top1"])
+def test_names_of_the_metric(built, tools, name):
+    made = pipeline.verify(VerifyRequest(folder=built(), metric=name), tools)
+    assert made.builds[0].score.metric == "top1"
+
+
+def test_a_metric_of_the_users_own(built, tools):
+    folder = built()
+    score = pipeline.verify(VerifyRequest(folder=folder, metric="toy_metrics:margin"), tools).builds[1].score
+    assert (score.method, score.n) == ("paired bootstrap (BCa)", 40)
+    assert score.ci_low <= score.drop <= score.ci_high
+    hits = pipeline.verify(VerifyRequest(folder=folder, metric="toy_metrics:hit"), tools).builds[0].score
+    assert (hits.float_value, hits.method) == (0.9, "paired proportions (Bonett-Price)")
+
+
+def test_a_metric_of_the_users_own_may_do_without_labels(built, toy_data, tools):
+    folder = built(data=str(toy_data(labels=None)))
+    assert pipeline.verify(VerifyRequest(folder=folder, metric="toy_metrics:unlabelled"), tools).builds[0].score.n == 40
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ("top2", "Did you mean 'top"),
+        ("no_such_module:f", "No module named"),
+        ("toy_metrics:gone", "has no attribute 'gone'"),
+        ("toy_metrics:math", "is not a function"),
+        ("toy_metrics:broken", "failed on sample 0: KeyError"),
+        ("toy_metrics:not_a_number", "gave nan on sample 0"),
+    ],
+)
+def test_metrics_that_do_not_work_are_explained(built, tools, metric, words):
+    with pytest.raises(SettingsError, match=words):
+        pipeline.verify(VerifyRequest(folder=built(), metric=metric), tools)
+
+
+@pytest.mark.parametrize(
+    ("labels", "request_changes", "words"),
+    [
+        (np.full(40, 3), {}, "labels reach from 3 to 3; .* scores .3 wide."),
+        (np.full(40, -1), {}, "labels reach from -1 to -1"),
+        (np.eye(3)[np.zeros(40, int)], {}, "not one class number a sample"),
+        (np.zeros(40), {}, "not one class number a sample"),
+        (None, {"metric": "top1"}, "needs labels"),
+        (np.zeros(40, int), {"output": "logits"}, "cannot read the output 'logits'.*scores"),
+        (np.zeros(40, int), {"metric": "top5"}, "top-5 more than 5 classes"),
+    ],
+)
+def test_labels_that_do_not_fit_are_explained(built, toy_data, tools, labels, request_changes, words):
+    folder = built()
+    data = str(toy_data("other.npz", labels=labels))
+    before = (folder / "build.json").read_bytes()
+    with pytest.raises(DataError, match=words):
+        pipeline.verify(VerifyRequest(folder=folder, data=data, **request_changes), tools)
+    assert (folder / "build.json").read_bytes() == before
+
+
+def test_two_outputs_that_fit_need_a_choice(built, toy_model, tools):
+    folder = built(toy_model(extra=True))
+    with pytest.raises(DataError, match="More than one output fits the labels: scores, extra"):
+        pipeline.verify(VerifyRequest(folder=folder), tools)
+    made = pipeline.verify(VerifyRequest(folder=folder, output="extra"), tools)
+    assert made.builds[0].score.float_value == 0.9
+    assert set(made.builds[0].tensor_errors) == {"scores", "extra"}
+
+
+def test_a_single_score_is_binary(built, toy_model, toy_data, tools):
+    model = toy_model(weights=[[1.0]] * 6, bias=[0.5])
+    x = np.repeat([[0.1], [-0.1]], 20, axis=0) * np.ones(6)
+    labels = np.repeat([1, 0], 20)
+    labels[0] = 0
+    folder = built(model, data=str(toy_data(x=x, labels=labels)))
+    score = pipeline.verify(VerifyRequest(folder=folder), tools).builds[0].score
+    assert score.float_value == 39 / 40
+
+
+def test_a_float_model_that_is_not_finite_ends_the_verification(built, toy_model, tools):
+    with pytest.raises(ModelError, match="itself gives NaN or infinity: output 'scores', sample 0"):
+        pipeline.verify(VerifyRequest(folder=built(toy_model(float_nan=True))), tools)
+
+
+def test_the_float_model_must_be_the_one(built, toy, toy_model, tools):
+    model = toy_model()
+    folder = built(model)
+    model.rename(toy / "moved.toy")
+    with pytest.raises(ModelError, match=r"is not at .* any more. Say where with --model"):
+        pipeline.verify(VerifyRequest(folder=folder), tools)
+    toy_model(padding="other")
+    with pytest.raises(ModelError, match="not the model that .* was built from"):
+        pipeline.verify(VerifyRequest(folder=folder), tools)
+    assert pipeline.verify(VerifyRequest(folder=folder, model=toy / "moved.toy"), tools).verification is not None
+
+
+def test_folders_and_data_that_are_missing(built, toy, tools):
+    with pytest.raises(ModelError, match=r"holds no build.json"):
+        pipeline.verify(VerifyRequest(folder=toy), tools)
+    with pytest.raises(DataError, match="no data to verify with"):
+        pipeline.verify(VerifyRequest(folder=built(data=None)), tools)
+
+
+def test_a_part_of_the_samples_is_balanced(built, tools):
+    made = pipeline.verify(VerifyRequest(folder=built(), samples=9), tools)
+    assert made.builds[0].score.n == 9
+    assert made.verification.samples == 9
+
+
+def test_nothing_but_the_cache_is_left(built, tools):
+    folder = built()
+    pipeline.verify(VerifyRequest(folder=folder), tools)
+    assert not [path for path in tools.store.root.iterdir() if path.name.startswith("outputs-")]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "build.json",
+        "golden",
+        "toy-float32.toyq",
+        "toy-weight-int8.toyq",
+    ]
+    assert json.loads((folder / "build.json").read_text())["builds"][0]["tensor_errors"]["scores"]["sqnr_db"] == "inf"
