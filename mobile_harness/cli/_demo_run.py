@@ -24,6 +24,7 @@ TARGETS = ("tflite", "onnx", "coreml")
 RECIPES = ("float32", "static-int8", "weight-int8")
 FORMATS = ("html", "markdown", "json")
 REPORTS = "mobile_harness.reports"
+BUILDS = "builds"
 SUMMARY_FILE = "summary.md"
 
 
@@ -101,7 +102,7 @@ def failures(outcome: DemoOutcome) -> SomeFailed | None:
         f"{model.name}: {row.build_id} on {row.device_name}: {row.failure.message if row.failure else 'no figures'}"
         for model in outcome.models
         for row in model.document.rows
-        if row.outcome == "failed"
+        if row.outcome != "measured"
     ]
     if not said:
         return None
@@ -114,31 +115,35 @@ def failures(outcome: DemoOutcome) -> SomeFailed | None:
 
 def _take_through(model: DemoModel, project: DemoProject, request: DemoRequest, tools: Tools) -> ModelOutcome:
     folder = folder_of(model, project, request.out)
-    tools = _naming(model, project, tools)
-    builds = folder / "builds"
-    pipeline.quantize(
-        QuantizeRequest(
-            model=model.model.path,
-            out=builds,
-            data=str(model.calibration.path),
-            targets=request.targets,
-            recipes=request.recipes,
-            preprocess=model.preprocess,
-        ),
-        tools,
-    )
-    pipeline.verify(
-        VerifyRequest(
-            folder=builds,
-            data=str(model.labelled.path),
-            metric=model.metric,
-            output=model.output,
-            max_drop=request.max_drop,
-        ),
-        tools,
-    )
-    record = bench(BenchRequest(folder=builds, devices=request.devices, plan=request.plan), tools)
+    named = _naming(model, project, tools)
+    quantize(model, folder, request, named)
+    _verify(model, folder, request, named)
+    record = bench(BenchRequest(folder=folder / BUILDS, devices=request.devices, plan=request.plan), named)
     return _report(model.name, folder, record)
+
+
+def quantize(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools) -> None:
+    """Make the builds of one model in ``folder/builds``; those that are there already stay."""
+    wanted = QuantizeRequest(
+        model=model.model.path,
+        out=folder / BUILDS,
+        data=str(model.calibration.path),
+        targets=request.targets,
+        recipes=request.recipes,
+        preprocess=model.preprocess,
+    )
+    pipeline.quantize(wanted, tools)
+
+
+def _verify(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools) -> None:
+    wanted = VerifyRequest(
+        folder=folder / BUILDS,
+        data=str(model.labelled.path),
+        metric=model.metric,
+        output=model.output,
+        max_drop=request.max_drop,
+    )
+    pipeline.verify(wanted, tools)
 
 
 def _report(name: str, folder: Path, record: RunRecord) -> ModelOutcome:
@@ -167,7 +172,7 @@ def _write_summary(out: Path, project: DemoProject, models: tuple[ModelOutcome, 
     lines = [f"# palmtop demo {project.name}", "", project.summary, ""]
     for model in models:
         lines += [f"## {model.name}", "", model.document.where, ""]
-        lines += [f"- **{one.decision} {one.target}**: {one.sentence}" for one in model.document.headline]
+        lines += [f"- **{one.target}**: {one.sentence}" for one in model.document.headline]
         links = (f"[{kind}]({path.relative_to(out).as_posix()})" for kind, path in model.reports.items())
         lines += ["", f"Report: {', '.join(links)}", ""]
     path = out / SUMMARY_FILE

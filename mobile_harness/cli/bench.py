@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from toolkit.cli.console import Console
-from toolkit.cli.options import common_options, gather
+from toolkit.cli.options import common_options, gather, setting
 
 if TYPE_CHECKING:
     from mobile_harness.bench import BenchRequest
     from mobile_harness.records import RunRecord
 
 PLANS = ("quick", "standard", "gate", "sustained")
+_TYPED = click.core.ParameterSource.COMMANDLINE
 
 
 def _request(**fields: Any) -> BenchRequest:
     from mobile_harness.bench import BenchRequest
 
-    chosen = [f"--{name}" for name in ("device", "build", "plan") if fields[f"{name}s" if name != "plan" else name]]
-    if fields["resume"] is not None and chosen:
-        raise click.UsageError(f"--resume goes on with the run's own devices, builds and plan; leave out {chosen[0]}.")
-    return BenchRequest(**{**fields, "plan": fields["plan"] or "quick"})
+    context = click.get_current_context()
+    typed = [name for name in ("devices", "builds", "plan") if context.get_parameter_source(name) == _TYPED]
+    if fields["resume"] is not None and typed:
+        word = f"--{typed[0].removesuffix('s')}"
+        raise click.UsageError(f"--resume goes on with the run's own devices, builds and plan; leave out {word}.")
+    return BenchRequest(**fields)
 
 
 @click.command()
@@ -34,9 +37,15 @@ def _request(**fields: Any) -> BenchRequest:
     multiple=True,
     metavar="SEL",
     help="all, host, phone, another kind, or transport:serial; repeatable.  [default: what is attached, else host]",
+    **setting("bench.device"),
 )
 @click.option("--build", "builds", multiple=True, metavar="ID", help="Only this build; repeatable.  [default: all]")
-@click.option("--plan", metavar="PLAN", help=f"How long to measure: {', '.join(PLANS)}.  [default: quick]")
+@click.option(
+    "--plan",
+    metavar="PLAN",
+    help=f"How long to measure: {', '.join(PLANS)}.  [default: quick]",
+    **setting("bench.plan"),
+)
 @click.option("--resume", metavar="RUN", help="Go on with a run: only what it lacks is measured.")
 @click.option("--store", metavar="PATH", help="Where runs are kept.  [default: .palmtop of the project]")
 @gather("request", ("folder", "devices", "builds", "plan", "resume", "store"), _request)

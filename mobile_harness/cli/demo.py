@@ -27,9 +27,13 @@ def _request(**fields: Any) -> DemoRequest:
 @click.argument("name", default="digits", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help=f"Folder for all of it.  [default: {FOLDER}/NAME]")
 @click.option(
-    "--device", "devices", multiple=True, help="Measure on this device; repeatable.  [default: whatever is attached]"
+    "--device",
+    "devices",
+    multiple=True,
+    metavar="SEL",
+    help="all, host, phone, another kind, or transport:serial; repeatable.  [default: what is attached, else host]",
 )
-@click.option("--plan", default="quick", show_default=True, help="How long to measure: quick, standard or gate.")
+@click.option("--plan", default="quick", show_default=True, metavar="PLAN", help="quick, standard, gate or sustained.")
 @gather("request", ("name", "out", "devices", "plan"), _request)
 @common_options
 def command(request: DemoRequest, console: Console) -> None:

@@ -46,6 +46,7 @@ _HINTS = {
     "lost": "Check the cable or the network, then resume the run.",
     "result_corrupt": "Tried twice; the device may be out of storage.",
     "protocol": "Tried twice; update palmtop or the bench app.",
+    "refused": "Update palmtop or the bench app: they do not fit each other.",
 }
 _KINDS = {"CRASHED": "app_crash", "HUNG": "hung", "PARTIAL": "result_corrupt", "LOST": "lost", "REFUSED": "refused"}
 

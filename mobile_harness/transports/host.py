@@ -39,6 +39,7 @@ _PREFIX = "palmtop-host-"
 _OWNER = "owner.lock"
 _DRAIN_S = 1.0
 _DUMP_S = 0.5
+_CLOSED_S = 0.02
 
 
 def discover(tools: Tools) -> Found:
@@ -69,6 +70,7 @@ class HostDevice:
         except OutputError as error:
             raise DeviceFailed(error.message, kind="storage", hint="Free space in the temporary folder.") from error
         if found != blob.sha256:
+            _remove(place)
             raise DeviceFailed(
                 f"{blob.path} is not the file that build.json describes: its sha256 is {found[:12]}…, "
                 f"not {blob.sha256[:12]}….",
@@ -136,6 +138,13 @@ class HostDevice:
         return self._scratch
 
 
+def _remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
 _REBUILD = "Build it again with `palmtop quantize`."
 
 
@@ -158,6 +167,7 @@ class _Running:
     def __init__(self, argv: list[str], folder: Path, clock: Clock) -> None:
         self._clock = clock
         self._lines: queue.Queue[str] = queue.Queue(QUEUE_MAX)
+        self._read_out = threading.Event()
         self._stopped = threading.Event()
         self._ended_ns: int | None = None
         self._open = ExitStack()
@@ -178,6 +188,8 @@ class _Running:
         with suppress(ValueError, OSError):  # the pipe was closed by stop(): there is nothing more to read
             while line := pipe.readline(LINE_MAX):
                 self._put(line.rstrip("\r\n"))
+        self._read_out.set()
+        self._put("")  # wakes a poll that waits
 
     def _put(self, line: str) -> None:
         while not self._stopped.is_set():
@@ -190,7 +202,7 @@ class _Running:
     def poll(self, timeout_s: float) -> News:
         lines = []
         with suppress(queue.Empty):
-            lines.append(self._lines.get(timeout=0.02 if self._is_over() else timeout_s))
+            lines.append(self._lines.get(timeout=_CLOSED_S if self._read_out.is_set() else timeout_s))
             while len(lines) < QUEUE_MAX:
                 lines.append(self._lines.get_nowait())
         running = bool(lines) or not self._is_over()

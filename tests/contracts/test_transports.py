@@ -125,7 +125,8 @@ def test_a_running_session_gives_evidence_and_stops_at_once(device: Device, fold
     assert "most recent call first" in device.evidence()
     device.stop()
     device.stop()
-    assert not device.poll(0.1).running
+    left = [device.poll(0.1) for _ in range(5)]  # what it said before may still come
+    assert not left[-1].running
 
 
 def test_cleanup_leaves_nothing_to_pull(device: Device, folder: Path) -> None:

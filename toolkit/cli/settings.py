@@ -64,7 +64,7 @@ class VerifySettings:
 class BenchSettings:
     """``[bench]``: the measuring plan and the devices (none: all that are attached)."""
 
-    plan: str = "standard"
+    plan: str = "quick"
     device: tuple[str, ...] = ()
 
 

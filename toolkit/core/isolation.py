@@ -31,11 +31,13 @@ CHILD_ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "CUDA_VISIBLE_DEVICES": "-1",
+    "PYTHONSAFEPATH": "1",
     "PYTHONUNBUFFERED": "1",
     "PYTHONFAULTHANDLER": "1",
     "PYTHONIOENCODING": "utf-8",
 }
-"""TensorFlow's oneDNN kernels round differently from machine to machine, so the reference runs without them."""
+"""TensorFlow's oneDNN kernels round differently from machine to machine, so the reference runs without them. The safe
+path keeps a stray ``numpy.py`` of the user's folder from being imported in place of the library."""
 
 _FRAME = "\x1epalmtop "
 

@@ -97,6 +97,10 @@ class _Machine:
         items = self._since_mark()
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
+    def append(self, _: Any) -> None:
+        item = self.stack.pop()
+        self.stack[-1].append(item)
+
     def append_all(self, _: Any) -> None:
         items = self._since_mark()
         self.stack[-1].extend(items)
@@ -123,6 +127,7 @@ _STEPS = {
     "NEWOBJ": _Machine.call,
     "REDUCE": _Machine.call,
     "SETITEMS": _Machine.set_items,
+    "APPEND": _Machine.append,
     "APPENDS": _Machine.append_all,
     "BUILD": _Machine.build,
 }
@@ -144,7 +149,7 @@ def read_arrays(raw: bytes, what: str) -> list[NDArray[np.float32]]:
         for opcode, argument, _ in pickletools.genops(machine.file):
             machine.step(opcode.name, argument)
         (arrays,) = machine.stack
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{what} is not a joblib file of plain float32 arrays: {error}.") from error
     if not isinstance(arrays, list) or not all(isinstance(array, np.ndarray) for array in arrays):
         raise ModelError(f"{what} does not hold a list of arrays.")
@@ -162,7 +167,6 @@ def _array(file: io.BytesIO, state: dict[str, Any]) -> NDArray[np.float32]:
     if state.get("numpy_array_alignment_bytes") is not None:
         file.read(file.read(1)[0])
     size = 4 * math.prod(shape)
-    values = file.read(size)
-    if len(values) != size:
+    if size > len(file.getbuffer()) - file.tell():
         raise ValueError(f"it ends within an array of shape {shape}")
-    return np.frombuffer(values, "<f4").reshape(shape, order=order).astype(np.float32)
+    return np.frombuffer(file.read(size), "<f4").reshape(shape, order=order).astype(np.float32)

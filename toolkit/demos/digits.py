@@ -108,7 +108,7 @@ def _train(images: Pixels, labels: Labels, path: Path, emit: Emit) -> int:
     # Compiling by XLA makes depthwise gradients many times slower on a CPU.
     model.compile(optimizer=keras.optimizers.Adam(), loss="sparse_categorical_crossentropy", jit_compile=False)
     steps = len(images) // BATCH
-    started, step, progress = time.monotonic(), 0, 0.0
+    step, progress, started = 0, 0.0, math.inf
     while progress < 1:
         if step % steps == 0:
             order = rng.permutation(len(images))
@@ -118,6 +118,7 @@ def _train(images: Pixels, labels: Labels, path: Path, emit: Emit) -> int:
         batch = slice(step % steps * BATCH, (step % steps + 1) * BATCH)
         model.train_on_batch(shifted[batch], targets[batch])
         step += 1
+        started = min(started, time.monotonic())  # the first step is slow, as TensorFlow traces it
         progress = max(step / (steps * EPOCHS), (time.monotonic() - started) / BUDGET_S)
     bare = _network(keras)  # without the optimizer's state, which would treble the file
     bare.set_weights(model.get_weights())

@@ -38,7 +38,7 @@ SEED = 0
 _FACES = ("skimage", "data/lfw_subset.npy", "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c")
 NOTES = (
     "Weights: MTCNN as the package mtcnn ships it (MIT). Data: scikit-image's subset of Labeled Faces in the Wild.",
-    "Split, balanced: 40 of 200 images to calibrate on, the other 160 to verify on; the weights saw none of them here.",
+    "Split, balanced: 40 of 200 images to calibrate on, the other 160 to verify on; nothing is trained on them here.",
     "160 images cannot prove a drop below 1 %, so a build may stay undecided even when it errs nowhere.",
     "The images are gray and 25x25: they show the face-or-not output at work, and boxes and landmarks by tensor error.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,7 @@ def _plain(label: Any) -> Any:
 
 def _function(name: str) -> Any:
     module, _, attribute = name.partition(":")
+    sys.path.append(str(Path.cwd()))  # last, so that no file there stands in for a library
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,10 +51,10 @@ def news() -> list[Event]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, news: list[Event]) -> Iterator[tuple[DemoProject, Tools]]:
+def project(tmp_path_factory: pytest.TempPathFactory, news: list[Event]) -> tuple[DemoProject, Tools]:
     store = Store(tmp_path_factory.mktemp("digits"))
     tools = Tools(run=process.run, emit=news.append, clock=SystemClock(), store=store)
-    yield prepared("digits", tools), tools
+    return prepared("digits", tools), tools
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The folder of a demo, with a demo of a third party: a module on the path and an entry point, as pip would leave it."""
+"""The folder of a demo, with a demo of a third party: a module on the path and an entry point, as pip leaves it."""
 
 from __future__ import annotations
 

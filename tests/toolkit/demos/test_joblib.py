@@ -69,7 +69,7 @@ def test_runs_nothing_that_the_file_asks_for(tmp_path: Path) -> None:
         ([np.array([{}], dtype=object)], "float32"),
         (np.zeros(3, np.float32), "list"),
         ([1, 2], "list"),
-        ({"a": np.zeros(3, np.float32)}, "list"),
+        ({"a": np.zeros(3, np.float32)}, "SETITEM"),
         ([1.5], "BINFLOAT"),
     ],
 )
@@ -96,10 +96,14 @@ def test_damage_is_an_error_of_ours_or_other_numbers(changes: list[tuple[int, in
     assert all(array.dtype == np.float32 for array in found)
 
 
+def test_a_list_of_one_array() -> None:
+    (found,) = read_arrays(dumped(ARRAYS[:1]), "sample")
+    np.testing.assert_array_equal(found, ARRAYS[0])
+
+
 def test_a_shape_beyond_all_memory_is_refused() -> None:
     raw = dumped([np.zeros((9, 9, 9), np.float32)])
-    # 9, 9, 9 as one-byte numbers become four-byte ones; frames need not hold the right length for the reader
-    huge = b"J" + (2**31 - 1).to_bytes(4, "little")
+    huge = b"J" + (2**31 - 1).to_bytes(4, "little")  # a four-byte number where a one-byte one was
     assert raw.count(b"K\x09K\x09K\x09") == 1
-    with pytest.raises(ModelError, match="sample"):
+    with pytest.raises(ModelError, match=r"sample is not a joblib file.*2147483647"):
         read_arrays(raw.replace(b"K\x09K\x09K\x09", huge * 3), "sample")

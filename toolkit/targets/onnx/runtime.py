@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,7 @@ def translated(failed: str, hint: str = "") -> Iterator[None]:
         raise ModelError(f"{failed}: {one_line(error)}", hint=hint) from error
 
 
+@functools.cache
 def _own_errors() -> tuple[type[Exception], ...]:
     load_library()
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -78,6 +80,8 @@ class OrtSession:
 
     def __init__(self, session: Any) -> None:
         self._session = session
+        self._names = [output.name for output in session.get_outputs()]
+        self._foreign: tuple[type[Exception], ...] = (*_own_errors(), RuntimeError, ValueError)
         self.signature = Signature(inputs=specs(session.get_inputs()), outputs=specs(session.get_outputs()))
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
@@ -86,10 +90,11 @@ class OrtSession:
         check_feeds(feeds, self.signature)
         # asarray: ONNX Runtime takes 0-d arrays and refuses numpy scalars
         arrays = {name: np.asarray(array, order="C") for name, array in feeds.items()}
-        names = [spec.name for spec in self.signature.outputs]
-        with translated("ONNX Runtime failed to execute the model"):
-            values = self._session.run(names, arrays)
-        return dict(zip(names, (np.asarray(value) for value in values), strict=True))
+        try:  # not `translated`: this is inside every timed call
+            values = self._session.run(self._names, arrays)
+        except self._foreign as error:
+            raise ModelError(f"ONNX Runtime failed to execute the model: {one_line(error)}") from error
+        return dict(zip(self._names, (np.asarray(value) for value in values), strict=True))
 
     def close(self) -> None:
         self._session = None
