@@ -82,7 +82,7 @@ def open_run(work: Work, tools: Tools) -> Work:
         _check_same_builds(record, work)
     else:
         record = _new_run(work, tools)
-    tools.emit(Event(subject=f"run {record.id}", phase="started", message=_started_words(record)))
+    tools.emit(Event(subject=f"run {record.id}", phase="noted", message=_started_words(record)))
     return dataclasses.replace(work, record=record)
 
 
@@ -92,7 +92,7 @@ def _new_run(work: Work, tools: Tools) -> RunRecord:
     devices = lab.select(work.lab, work.request.devices)
     if not work.request.devices and all(device.info.kind == "host" for device in devices):
         words = "nothing is attached: this host stands in, and its figures are no phone's"
-        tools.emit(Event(subject="devices", phase="host", message=words))
+        tools.emit(Event(subject="devices", phase="noted", message=words))
     now = tools.clock.utc()
     for _ in range(8):
         run_id = f"{now:%Y%m%d-%H%M}-{secrets.token_hex(2)}"

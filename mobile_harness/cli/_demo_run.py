@@ -13,7 +13,7 @@ from mobile_harness.reports._document import document_of
 from mobile_harness.reports.base import Document
 from toolkit import pipeline
 from toolkit.core import discovery, store
-from toolkit.core.errors import SomeFailed
+from toolkit.core.errors import FolderTaken, SomeFailed
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
 from toolkit.demos._folder import folder_of, lay_out
@@ -123,7 +123,10 @@ def _take_through(model: DemoModel, project: DemoProject, request: DemoRequest, 
 
 
 def quantize(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools) -> None:
-    """Make the builds of one model in ``folder/builds``; those that are there already stay."""
+    """Make the builds of one model in ``folder/builds``; those that are there already stay.
+
+    Builds of another palmtop are set aside under a new name, so that the demo runs again after an update.
+    """
     wanted = QuantizeRequest(
         model=model.model.path,
         out=folder / BUILDS,
@@ -132,7 +135,19 @@ def quantize(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools)
         recipes=request.recipes,
         preprocess=model.preprocess,
     )
-    pipeline.quantize(wanted, tools)
+    try:
+        pipeline.quantize(wanted, tools)
+    except FolderTaken:
+        _set_aside(wanted.out, tools)
+        pipeline.quantize(wanted, tools)
+
+
+def _set_aside(builds: Path, tools: Tools) -> None:
+    aside = builds.with_name(f"{builds.name}-{tools.clock.utc():%Y%m%d-%H%M%S}")
+    with store.writing_to(builds.parent):
+        builds.rename(aside)
+    words = f"these are of another palmtop or other settings; they are kept in {aside}"
+    tools.emit(Event(subject=str(builds), phase="noted", message=words))
 
 
 def _verify(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools) -> None:

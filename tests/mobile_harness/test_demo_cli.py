@@ -12,6 +12,7 @@ from mobile_harness.cli import _demo_run, demo
 from mobile_harness.cli._demo_run import DemoOutcome, DemoRequest, failures, run_demo
 from mobile_harness.records import Failure
 from toolkit.cli.main import execute
+from toolkit.core import codec
 from toolkit.core.tools import Tools
 from toolkit.demos._folder import lay_out
 
@@ -96,6 +97,20 @@ def test_the_main_job_from_model_to_reports(tools: Tools, tmp_path: Path) -> Non
     _check_files(outcome)
     _check_figures(outcome)
     _check_pages(outcome)
+    _check_that_stale_builds_are_set_aside(request, tools)
+
+
+def _check_that_stale_builds_are_set_aside(request: DemoRequest, tools: Tools) -> None:
+    folder = request.out / "castor"
+    stale = folder / "builds" / "build.json"
+    text = stale.read_text(encoding="utf-8")
+    key = json.loads(text)["inputs_key"]
+    stale.write_text(text.replace(key, "of-another-palmtop"), encoding="utf-8")
+    model = lay_out(request.name, request.out, tools).models[0]
+    _demo_run.quantize(model, folder, request, tools)
+    assert json.loads(stale.read_text(encoding="utf-8"))["inputs_key"] == key
+    (aside,) = folder.glob("builds-*")
+    assert "of-another-palmtop" in (aside / "build.json").read_text(encoding="utf-8")
 
 
 def _interrupted_after_the_first_build(request: DemoRequest, tools: Tools) -> int:
@@ -138,6 +153,7 @@ def _check_pages(outcome: DemoOutcome) -> None:
     page = demo._page(outcome)
     assert page.splitlines()[-1] == str(outcome.last_path)
     assert "Both are equal." in page
+    assert json.loads(codec.pretty(outcome))["models"][0]["document"]["run_id"] == outcome.models[0].document.run_id
     single = dataclasses.replace(outcome, models=outcome.models[:1], summary=None)
     assert demo._page(single).splitlines()[-1] == str(outcome.folder / "castor" / "report.html")
     model = outcome.models[0]

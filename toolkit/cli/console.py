@@ -74,6 +74,10 @@ def size_words(count: int) -> str:
     return f"{size:.1f} {units[-1]}"
 
 
+ENDS = ("done", "failed", "noted")
+"""The phases that end a subject (:class:`toolkit.core.events.Event`)."""
+
+
 class _Progress(Protocol):
     def show(self, event: Event) -> None: ...
 
@@ -215,7 +219,7 @@ class _Lines:
             return
         self._phases[event.subject] = event.phase
         self.line(_sentence(event, time.monotonic() - begun))
-        if event.phase in ("done", "failed"):
+        if event.phase in ENDS:
             self._started.pop(event.subject)
 
     def line(self, text: str) -> None:
@@ -247,9 +251,9 @@ class _Live:
 
     def show(self, event: Event) -> None:
         begun = self._started.setdefault(event.subject, time.monotonic())
-        if event.phase in ("done", "failed") or event.level != "info":
+        if event.phase in ENDS or event.level != "info":
             self.line(_sentence(event, time.monotonic() - begun))
-        if event.phase in ("done", "failed"):
+        if event.phase in ENDS:
             self._started.pop(event.subject)
             if event.subject in self._rows:
                 self._progress.remove_task(self._rows.pop(event.subject))
@@ -275,7 +279,8 @@ def _sentence(event: Event, seconds: float) -> str:
     warned = "warning: " if event.level == "warning" else ""
     said = f": {event.message}" if event.message else ""
     subject = f"{event.subject}: " if event.subject else ""
-    return clean(f"{warned}{subject}{event.phase}{took}{said}")
+    phase = "" if event.phase == "noted" else f"{event.phase}{took}"
+    return clean(f"{warned}{subject}{phase}{said if phase else event.message}")
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -7,6 +7,7 @@ PalmtopError                 1  a bug, unless a subclass says otherwise
 │   ├── DataError               the data set
 │   ├── SettingsError           recipe, palmtop.toml, names of things
 │   └── OutputError             the place to write to
+│       └── FolderTaken         it holds other results, which palmtop never overwrites
 ├── ChildFailed              3  a child process crashed, hung or raised; fails only its own build
 ├── GateFailed               4  an accuracy budget or a regression gate
 ├── SomeFailed               5  some builds, devices or cells failed; the rest are stored
@@ -61,6 +62,10 @@ class SettingsError(BadInput):
 
 class OutputError(BadInput):
     """The output place is taken, full or not writable."""
+
+
+class FolderTaken(OutputError):
+    """The output folder holds builds of other inputs."""
 
 
 class ChildFailed(PalmtopError):

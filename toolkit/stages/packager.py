@@ -11,7 +11,7 @@ from pathlib import Path
 from toolkit.core import manifest as manifests
 from toolkit.core import store
 from toolkit.core.artifacts import Blob, QuantizedModel, ToolVersion
-from toolkit.core.errors import ModelError, OutputError, PalmtopError, SettingsError
+from toolkit.core.errors import FolderTaken, ModelError, OutputError, PalmtopError, SettingsError
 from toolkit.core.manifest import BuildEntry, DataEntry, Manifest, SourceEntry
 from toolkit.core.tools import Tools
 from toolkit.stages.order import Built, Order, host_toolchain, news, palmtop_version, source_of, target_of
@@ -69,7 +69,7 @@ def already_there(order: Order) -> Manifest | None:
     except ModelError as error:
         raise taken(out) from error
     if found.inputs_key != order.key:
-        raise OutputError(
+        raise FolderTaken(
             f"The output folder {out} holds builds of another model, data, setting or palmtop.",
             hint="Choose another with -o; palmtop never overwrites one.",
         )

@@ -14,6 +14,7 @@ CODES = {
     "DataError": 3,
     "SettingsError": 3,
     "OutputError": 3,
+    "FolderTaken": 3,
     "ChildFailed": 3,
     "GateFailed": 4,
     "SomeFailed": 5,
