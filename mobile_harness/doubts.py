@@ -1,7 +1,7 @@
 """Why a number should not be trusted, in plain sentences. Pure; the figures come from :mod:`mobile_harness.stats`.
 
 A doubt never hides a figure and never changes it. The first ones say what the figure is not, the others what went wrong
-while it was taken.
+while it was taken. Sentences of one kind may differ in their whole numbers and in no other word than a plural.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mobile_harness.records import Kind, Session
+from mobile_harness.records import Doubt, Kind, Session
 
 SPREAD_MAX = 0.05
 """Session medians further apart than the margin that comparisons are made at cannot support one."""
@@ -30,6 +30,10 @@ _NOTES = {
 }
 
 
+_Found = tuple[str, str]
+"""A kind and a sentence."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """What is known of a cell when it ends.
@@ -46,58 +50,66 @@ class Evidence:
     steps: tuple[float | None, ...]
 
 
-def doubts_of(evidence: Evidence) -> tuple[str, ...]:
+def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
     """Return the doubts about a cell, most fundamental first, each once."""
     found = (*_place(evidence), *_checks(evidence), *_steadiness(evidence), *_surroundings(evidence))
-    return tuple(dict.fromkeys(found))
+    return tuple(Doubt(kind=kind, message=message) for kind, message in dict.fromkeys(found))
 
 
-def _place(evidence: Evidence) -> Iterator[str]:
+def _place(evidence: Evidence) -> Iterator[_Found]:
     if evidence.kind in _NOT_A_PHONE:
-        yield _NOT_A_PHONE[evidence.kind]
+        yield f"on_{evidence.kind}", _NOT_A_PHONE[evidence.kind]
     for session in evidence.sessions:
-        yield from (_NOTES[note] for note in session.notes if note in _NOTES)
+        yield from ((note, _NOTES[note]) for note in session.notes if note in _NOTES)
     if evidence.kind == "host" and evidence.sessions:
-        yield "Peak memory includes Python and the runtime's library, which no app carries."
+        yield "host_memory", "Peak memory includes Python and the runtime's library, which no app carries."
 
 
-def _checks(evidence: Evidence) -> Iterator[str]:
+def _checks(evidence: Evidence) -> Iterator[_Found]:
     unchecked = sum(session.parity.samples == 0 for session in evidence.sessions)
     if unchecked:
-        yield "Its outputs were not checked here: the build has no golden samples (`palmtop verify` makes them)."
+        words = "Its outputs were not checked here: the build has no golden samples (`palmtop verify` makes them)."
+        yield "unchecked_outputs", words
     if len(evidence.sessions) < evidence.sessions_planned:
-        yield f"Only {len(evidence.sessions)} of {_count(evidence.sessions_planned, 'planned session')} were taken."
+        planned = _count(evidence.sessions_planned, "planned session")
+        yield "missing_sessions", f"Only {len(evidence.sessions)} of {planned} were taken."
     if evidence.sessions_planned == 1:
-        yield "One session only: how far sessions differ is not known."
+        yield "one_session", "One session only: how far sessions differ is not known."
     fewest = min((len(session.latency_ns) for session in evidence.sessions), default=0)
     if fewest < evidence.runs_needed:
-        yield f"Few runs: a session has {fewest}, where the plan asks for {evidence.runs_needed}."
+        yield "few_runs", f"Few runs: a session has {fewest}, where the plan asks for {evidence.runs_needed}."
 
 
-def _steadiness(evidence: Evidence) -> Iterator[str]:
+def _steadiness(evidence: Evidence) -> Iterator[_Found]:
     cold = [session for session in evidence.sessions if not session.warmup.converged]
     if cold:
-        yield f"Warm-up did not settle in {_of(cold, evidence)}: latency was still moving when measuring began."
+        words = f"Warm-up did not settle in {_of(cold, evidence)}: latency was still moving when measuring began."
+        yield "warm_up", words
     moved = [ratio for ratio in evidence.steps if ratio is not None]
     if moved:
         worst = max(moved, key=lambda ratio: abs(ratio - 1))
-        yield f"Latency changed level by {100 * (worst - 1):+.0f} % during the measurement in {_of(moved, evidence)}."
+        words = f"Latency changed level by {100 * (worst - 1):+.0f} % during the measurement in {_of(moved, evidence)}."
+        yield "level_change", words
     if evidence.spread > SPREAD_MAX:
-        yield f"Session medians lie {100 * evidence.spread:.0f} % apart; differences below that mean nothing."
+        words = f"Session medians lie {100 * evidence.spread:.0f} % apart; differences below that mean nothing."
+        yield "session_spread", words
 
 
-def _surroundings(evidence: Evidence) -> Iterator[str]:
+def _surroundings(evidence: Evidence) -> Iterator[_Found]:
     busy = [session.busy_share for session in evidence.sessions if (session.busy_share or 0) > BUSY_MAX]
     if busy:
         worst = max(share for share in busy if share is not None)
-        yield f"Other processes used up to {100 * worst:.0f} % of the processors during {_of(busy, evidence)}."
+        words = f"Other processes used {100 * worst:.0f} % of the processors at worst, in {_of(busy, evidence)}."
+        yield "busy", words
     stolen = [session.steal_share for session in evidence.sessions if (session.steal_share or 0) > STEAL_MAX]
     if stolen:
         worst = max(share for share in stolen if share is not None)
-        yield f"The hypervisor took up to {100 * worst:.0f} % of the processor time during {_of(stolen, evidence)}."
+        words = f"The hypervisor took {100 * worst:.0f} % of the processor time at worst, in {_of(stolen, evidence)}."
+        yield "stolen", words
     gaps = sum(session.live_gaps for session in evidence.sessions)
     if gaps:
-        yield f"{_count(gaps, 'record')} did not come live; the figures are from the verified result files."
+        words = f"{_count(gaps, 'record')} did not come live; the figures are from the verified result files."
+        yield "live_gaps", words
 
 
 def _of(some: Sequence[object], evidence: Evidence) -> str:

@@ -307,9 +307,24 @@ def record_of(plain: Any, *, what: str) -> RunRecord:
     if isinstance(schema, int) and schema > SCHEMA:
         raise BadInput(f"The {what} is of schema {schema}; this palmtop reads up to {SCHEMA}.", hint="Update palmtop.")
     try:
-        return codec.structure(plain, RunRecord, what=what)
+        return codec.structure(_with_kinds(plain), RunRecord, what=what)
     except SettingsError as error:
         raise BadInput(error.message, hint="It is no run that `palmtop history export` wrote.") from error
+
+
+def _with_kinds(plain: Any) -> Any:
+    """Give the doubts of old records, which are bare sentences, the empty kind; what is no run passes untouched."""
+    cells = plain.get("cells") if isinstance(plain, dict) else None
+    if not isinstance(cells, list):
+        return plain
+    return {**plain, "cells": [_cell_with_kinds(cell) for cell in cells]}
+
+
+def _cell_with_kinds(cell: Any) -> Any:
+    doubts = cell.get("doubts") if isinstance(cell, dict) else None
+    if not isinstance(doubts, list):
+        return cell
+    return {**cell, "doubts": [{"kind": "", "message": doubt} if isinstance(doubt, str) else doubt for doubt in doubts]}
 
 
 def read_export(path: Path) -> RunRecord:

@@ -22,7 +22,7 @@ from mobile_harness.doubts import Evidence, doubts_of
 from mobile_harness.measurer.loop import Cancelled, Watch, take
 from mobile_harness.measurer.machine import Limits
 from mobile_harness.measurer.session import RETRIED, Frame, figures, worst_step
-from mobile_harness.records import Cell, Failure, RunPlan, Session
+from mobile_harness.records import Cell, Doubt, Failure, RunPlan, Session
 from mobile_harness.transports.base import Device, DeviceFailed, Job
 from mobile_harness.wire.messages import Hello
 from toolkit.core.events import Event, Level
@@ -258,7 +258,7 @@ class _Turns:
         return f"{self._cells[name].build_id} on {place}"
 
 
-def _doubts(cell: Cell) -> tuple[str, ...]:
+def _doubts(cell: Cell) -> tuple[Doubt, ...]:
     series = [session.latency_ns for session in cell.sessions]
     return doubts_of(
         Evidence(

@@ -120,6 +120,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Why a figure should not be trusted, in a plain sentence.
+
+    Doubts of one ``kind`` differ in nothing but their figures, all whole numbers, so that reports can put them
+    together. The kind is empty in records of before there were kinds.
+    """
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One build on one device under one plan: measured or explained."""
 
@@ -137,7 +149,7 @@ class Cell:
     runtime: str
     runtime_version: str
     sessions: tuple[Session, ...] = ()
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     failure: Failure | None = None
     started_utc: str = ""
     ended_utc: str = ""

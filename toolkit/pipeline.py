@@ -16,7 +16,7 @@ from toolkit.core import manifest as manifests
 from toolkit.core.artifacts import Inspection, Signature
 from toolkit.core.manifest import Manifest
 from toolkit.core.tools import Tools
-from toolkit.stages import calibrator, importer, packager, player, quantizer, verifier, work
+from toolkit.stages import calibrator, importer, layers, packager, player, quantizer, verifier, work
 from toolkit.stages.order import one_at_a_time
 from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 
@@ -50,6 +50,7 @@ BUILD = (
 VERIFY = (
     Steps(("open",), verifier.open_folder)
     .then("examine", verifier.examine)
+    .then("trace", layers.trace)
     .then("judge", verifier.judge)
     .then("store", verifier.store_verdicts)
 )

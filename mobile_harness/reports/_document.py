@@ -91,6 +91,8 @@ def _build(manifest: Manifest, entry: BuildEntry) -> BuildFacts:
             OutputError(output=name, sqnr_db=error.sqnr_db, cosine=error.cosine, max_abs=error.max_abs)
             for name, error in entry.tensor_errors.items()
         ),
+        layer_errors=entry.layer_errors,
+        layer_errors_note=entry.layer_errors_note,
         accuracy=_accuracy(entry.score) if entry.score else None,
         verdict=entry.verdict,
         golden_sha256=entry.golden_sha256,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from mobile_harness.records import Kind
+from mobile_harness.records import Doubt, Kind
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports.base import Accuracy, Advice, BuildFacts, Performance, Row
 from toolkit.core.manifest import FailedBuild, NotExpressible
@@ -81,13 +81,13 @@ def _advice(target: str, builds: Sequence[BuildFacts], rows: Sequence[Row], unma
     return _not_yet(target, min(quantized, key=_readiness), base)
 
 
-def _common_doubts(rows: Sequence[Row]) -> frozenset[str]:
+def _common_doubts(rows: Sequence[Row]) -> frozenset[Doubt]:
     """Return the doubts that every measured row shares: they are about the place, which the label names already."""
     held = [set(row.doubts) for row in rows if row.performance]
     return frozenset(set.intersection(*held)) if len(held) > 1 else frozenset()
 
 
-def _ship(target: str, usable: Sequence[_Candidate], base: _Candidate | None, common: frozenset[str]) -> Advice:
+def _ship(target: str, usable: Sequence[_Candidate], base: _Candidate | None, common: frozenset[Doubt]) -> Advice:
     on_phones = all(_phone_rows(item) for item in usable)
     best = min(usable, key=_phone_latency if on_phones else lambda item: item.build.size_bytes)
     why = "fastest on phones" if on_phones else "smallest"

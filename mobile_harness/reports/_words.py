@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mobile_harness.records import DeviceInfo, RunPlan
+from mobile_harness.records import DeviceInfo, Doubt, RunPlan
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports.base import Accuracy, BuildFacts, Decision, Document, Row, RowOutcome
 from toolkit.core.artifacts import Preprocess, Signature, TensorSpec, ToolVersion
@@ -165,20 +166,51 @@ def confidences(accuracies: Sequence[Accuracy]) -> str:
 
 
 def doubts(document: Document) -> list[tuple[str, list[str]]]:
-    """Return each doubt once, with the builds and devices it is about."""
+    """Return each kind of doubt once, with the range of its figures, and the builds and devices it is about."""
     measured = Counter(row.device_name for row in document.rows if row.performance)
-    found: dict[str, dict[str, list[str]]] = {}
+    messages: dict[str, dict[str, None]] = {}
+    places: dict[str, dict[str, list[str]]] = {}
     for row in document.rows:
         for doubt in row.doubts:
-            found.setdefault(doubt, {}).setdefault(row.device_name, []).append(row.build_id)
+            key = doubt_key(doubt)
+            messages.setdefault(key, {})[doubt.message] = None
+            places.setdefault(key, {}).setdefault(row.device_name, []).append(row.build_id)
     return [
-        (doubt, [_about(name, builds, measured[name]) for name, builds in of.items()]) for doubt, of in found.items()
+        (_together(tuple(messages[key])), [_about(name, builds, measured[name]) for name, builds in of.items()])
+        for key, of in places.items()
     ]
 
 
+def doubt_key(doubt: Doubt) -> str:
+    """Return what doubts that are shown in one line have in common."""
+    return doubt.kind or doubt.message
+
+
+_FIGURE = re.compile(r"[+-]?[0-9]{1,15}")
+
+
+def _together(messages: Sequence[str]) -> str:
+    """Return sentences of one kind as one, with ranges for the figures that differ.
+
+    >>> _together(["Medians lie 8 % apart in 1 of 3 sessions.", "Medians lie 89 % apart in 2 of 3 sessions."])
+    'Medians lie 8 to 89 % apart in 1 to 2 of 3 sessions.'
+    """
+    figures = [_FIGURE.findall(message) for message in messages]
+    if len({len(found) for found in figures}) > 1:
+        return " ".join(messages)
+    ranges = iter([sorted(set(column), key=int) for column in zip(*figures, strict=True)])
+
+    def shown(_: re.Match[str]) -> str:
+        found = next(ranges)
+        return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+    return _FIGURE.sub(shown, max(messages, key=len))
+
+
 def _about(device_name: str, builds: list[str], measured: int) -> str:
-    whole = len(builds) == measured > 1
-    return f"all {measured} builds on {device_name}" if whole else f"{', '.join(builds)} on {device_name}"
+    names = list(dict.fromkeys(builds))
+    whole = len(names) == measured > 1
+    return f"all {measured} builds on {device_name}" if whole else f"{', '.join(names)} on {device_name}"
 
 
 def row_name(row: Row) -> str:

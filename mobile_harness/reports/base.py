@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from mobile_harness.records import DeviceInfo, Failure, RunPlan
+from mobile_harness.records import DeviceInfo, Doubt, Failure, RunPlan
 from mobile_harness.stats import Interval
-from toolkit.core.artifacts import KeptFloat, Preprocess, Requirements, Signature, ToolVersion, Verdict
+from toolkit.core.artifacts import KeptFloat, LayerError, Preprocess, Requirements, Signature, ToolVersion, Verdict
 from toolkit.core.manifest import DataEntry, FailedBuild, NotExpressible, SourceEntry
 
 SCHEMA = 1
@@ -95,7 +95,7 @@ class Row:
     """One line of the matrix: a build on a device, or a build that this run measured nowhere (``device`` is None).
 
     ``device_name`` is unique within the report. ``size_ratio`` is the float32 build's size over this one's; None where
-    the target has no float32 build. ``doubts`` are plain sentences. ``advised`` marks the build of a headline.
+    the target has no float32 build. ``advised`` marks the build of a headline.
     """
 
     cell_id: str
@@ -113,7 +113,7 @@ class Row:
     runner: str
     runtime: str
     runtime_version: str
-    doubts: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
     failure: Failure | None
     advised: bool
 
@@ -130,7 +130,10 @@ class OutputError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildFacts:
-    """Where one build comes from and what it needs."""
+    """Where one build comes from, what it needs, and where it loses accuracy.
+
+    ``layer_errors`` are the worst first; ``layer_errors_note`` says why there are none where there should be.
+    """
 
     id: str
     target: str
@@ -144,6 +147,8 @@ class BuildFacts:
     requirements: Requirements
     toolchain: tuple[ToolVersion, ...]
     outputs: tuple[OutputError, ...]
+    layer_errors: tuple[LayerError, ...]
+    layer_errors_note: str
     accuracy: Accuracy | None
     verdict: Verdict | None
     golden_sha256: str | None

@@ -38,7 +38,7 @@ def _cells(document: Document, row: Row) -> Iterator[tuple[str, object]]:
     yield "verdict", row.verdict
     yield from _performance(row.performance)
     yield "failure", _text(f"{failure.kind}: {failure.message}") if failure else ""
-    yield "doubts", _text(" | ".join(row.doubts))
+    yield "doubts", _text(" | ".join(doubt.message for doubt in row.doubts))
 
 
 def _accuracy(accuracy: Accuracy | None) -> Iterator[tuple[str, object]]:

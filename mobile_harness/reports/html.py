@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from mobile_harness.reports import _charts, _vega
+from mobile_harness.reports import _charts, _layers, _vega
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _words as words
 from mobile_harness.reports.base import Accuracy, Advice, BuildFacts, Document, Performance, Row
@@ -146,7 +146,8 @@ def _key_figures(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
 def _matrix(document: Document) -> dict[str, Any]:
     units = words.units_of(document)
     doubts = words.doubts(document)
-    places = {doubt: at for at, (doubt, _) in enumerate(doubts, start=1)}
+    keys = dict.fromkeys(words.doubt_key(doubt) for row in document.rows for doubt in row.doubts)
+    places = {key: at for at, key in enumerate(keys, start=1)}
     return {
         "columns": tuple(_columns(document, units)),
         "lines": tuple(_line(row, units, places) for row in document.rows),
@@ -191,7 +192,8 @@ def _line(row: Row, units: words.Units, places: dict[str, int]) -> Line:
         *_accuracy_figures(row.accuracy),
         *_performance_figures(row, units),
     )
-    return Line(row, figures, row.verdict or "unchecked", tuple(sorted({places[doubt] for doubt in row.doubts})))
+    numbered = tuple(sorted({places[words.doubt_key(doubt)] for doubt in row.doubts}))
+    return Line(row, figures, row.verdict or "unchecked", numbered)
 
 
 def _accuracy_figures(accuracy: Accuracy | None) -> tuple[Figure, Figure]:
@@ -243,22 +245,30 @@ def _details(document: Document) -> dict[str, Any]:
     left = len({row.device_name for row in document.rows if row.performance}) - len(devices)
     note = f"Charts show {' and '.join(devices)}; the matrix has {numbers.count(left, 'more device')}." if left else ""
     return {
-        "charts": tuple(
-            {
-                "title": chart.title,
-                "summary": chart.summary,
-                "svg": Markup(_vega.draw(chart.spec, label=f"{chart.title}. {chart.summary}")),  # noqa: S704
-                "columns": chart.columns,
-                "rows": chart.rows,
-            }
-            for chart in made
-        ),
+        "charts": _drawn(made),
+        "layers": _drawn(_layers.charts(document)),
+        "layers_title": _layers.TITLE,
+        "layers_summary": _layers.SUMMARY,
+        "layers_notes": tuple(_layers.notes(document)),
         "charts_note": note,
         "source": _source(document),
         "builds": tuple(_build(build) for build in document.builds),
         "method": _method(document),
         "notes": words.NOTES,
     }
+
+
+def _drawn(charts: Sequence[_charts.Chart]) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "title": chart.title,
+            "summary": chart.summary,
+            "svg": Markup(_vega.draw(chart.spec, label=f"{chart.title}. {chart.summary}")),  # noqa: S704
+            "columns": chart.columns,
+            "rows": chart.rows,
+        }
+        for chart in charts
+    )
 
 
 def _source(document: Document) -> Pairs:

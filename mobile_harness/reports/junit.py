@@ -55,7 +55,9 @@ def _suite(root: ET.Element, document: Document, name: str, rows: list[Row]) -> 
             case.set("time", f"{row.performance.median_ns / 1e9:.9f}")
         _outcome(case, row)
         if row.doubts:
-            ET.SubElement(case, "system-out").text = _text("Doubts:\n" + "\n".join(row.doubts))
+            ET.SubElement(case, "system-out").text = _text(
+                "Doubts:\n" + "\n".join(doubt.message for doubt in row.doubts)
+            )
 
 
 def _outcome(case: ET.Element, row: Row) -> None:

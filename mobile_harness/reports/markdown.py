@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from mobile_harness.reports import _layers as layers
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _words as words
 from mobile_harness.reports.base import Accuracy, BuildFacts, Document, Performance, Row
 
 SUFFIX = ".md"
 MOST_ROWS = 100
+_LAYER_WIDTH = 60
 _MEANT = {character: f"\\{character}" for character in "\\`*_[]|~#!"} | {
     "&": "&amp;",
     "<": "&lt;",
@@ -30,6 +32,7 @@ def render(document: Document) -> str:
         _matrix(document),
         _problems(document),
         _fold("Outputs against the float model", _outputs(document)),
+        _fold(layers.TITLE, _layers(document)),
         _fold("Where the builds come from", _provenance(document)),
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"
@@ -149,6 +152,18 @@ def _outputs(document: Document) -> str:
         for output in build.outputs
     ]
     return table(("Build", "Output", "SQNR", "Cosine", "Max abs"), lines, left_columns=2) if lines else ""
+
+
+def _layers(document: Document) -> str:
+    lines = [
+        (build.id, layers.short_name(error.layer, _LAYER_WIDTH), error.operator, numbers.decibel(error.sqnr_db))
+        for build in document.builds
+        for error in layers.worst(build)
+    ]
+    shown = table(("Build", "Layer", "Operator", "SQNR"), lines, left_columns=3) if lines else ""
+    noted = [f"- {escape(f'{name}: not measured, {note}')}" for name, note in layers.notes(document)]
+    parts = (shown, "\n".join(noted))
+    return "\n\n".join(filter(None, (layers.SUMMARY, *parts))) if any(parts) else ""
 
 
 def _provenance(document: Document) -> str:

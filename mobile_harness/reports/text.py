@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from mobile_harness.reports import _layers as layers
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _words as words
 from mobile_harness.reports.base import Document, Performance, Row
@@ -15,6 +16,7 @@ from mobile_harness.reports.base import Document, Performance, Row
 SUFFIX = ".txt"
 WIDTH = 100
 NAME_WIDTH = 28
+MOST_LAYERS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class _Column:
 def render(document: Document) -> str:
     """Return the report as plain text."""
     blocks = [_head(document), _headline(document), *_matrices(document), _key(document)]
-    blocks += [_outputs(document), _problems(document)]
+    blocks += [_outputs(document), _layers(document), _problems(document)]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
@@ -143,6 +145,20 @@ def _outputs(document: Document) -> str:
             errors = f"cosine {worst.cosine:.5f}, max abs {numbers.digits(worst.max_abs)}"
             lines.append(f"  {build.id}: {numbers.decibel(worst.sqnr_db)} ({of}{worst.output}), {errors}")
     return "\n".join(["Outputs against the float model (SQNR)", *map(_wrap, lines)]) if lines else ""
+
+
+def _layers(document: Document) -> str:
+    lines = []
+    for build in document.builds:
+        shown = [
+            f"{numbers.decibel(error.sqnr_db)} {layers.short_name(error.layer)} ({error.operator})"
+            for error in layers.worst(build, MOST_LAYERS)
+        ]
+        if shown:
+            lines.append(f"  {build.id}: {', '.join(shown)}")
+    lines += [f"  {name}: not measured, {note}" for name, note in layers.notes(document)]
+    head = f"{layers.TITLE} (SQNR, with the errors of the layers before)"
+    return "\n".join([head, *(_wrap(line, hang=4) for line in lines)]) if lines else ""
 
 
 def _problems(document: Document) -> str:

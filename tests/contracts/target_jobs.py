@@ -92,6 +92,65 @@ def build(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tapped:
+    """Names of the tensors that `calibrate` and two taps show, and the SQNR of the build's against the float's.
+
+    `built_outputs` are the tensors that the build's layers make, as its inspection names them.
+    """
+
+    calibrated: tuple[str, ...]
+    float_names: tuple[str, ...]
+    built_names: tuple[str, ...]
+    built_outputs: tuple[str, ...]
+    same_values: bool
+    times: tuple[int, ...]
+    sqnr_db: dict[str, float]
+
+
+def tap(target: str, model: Path, bound: Signature, source: Signature, recipe: Recipe, data: Path, out: Path) -> Tapped:
+    """Quantize with ranges of 24 samples, and tap the float artefact and the build over four of them."""
+    module = discovery.load("toolkit.targets", target)
+    feeds = [signature.bind(sample, bound) for sample in samples(data, source)][:24]
+    observer, calibrated = MinMax(), _Kept()
+    if recipe.needs_data:
+        module.calibrate(model, feeds, observer.see)
+        module.calibrate(model, feeds[:4], calibrated.see)
+    module.quantize(model, recipe, observer.ranges(), out)
+    floats, built = _Kept(), _Kept()
+    module.tap(model, iter(feeds[:4]), floats.see)
+    module.tap(out, iter(feeds[:4]), built.see)
+    return Tapped(
+        calibrated=tuple(calibrated.seen),
+        float_names=tuple(floats.seen),
+        built_names=tuple(built.seen),
+        built_outputs=tuple(name for layer in module.inspect(out).layers for name in layer.outputs),
+        same_values=all(np.array_equal(values, floats.seen[name]) for name, values in calibrated.seen.items()),
+        times=tuple(sorted({len(values) for values in (*floats.seen.values(), *built.seen.values())})),
+        sqnr_db={
+            name: _sqnr_db(floats.seen[name], values) for name, values in built.seen.items() if name in floats.seen
+        },
+    )
+
+
+class _Kept:
+    """Every value of every tensor."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[np.ndarray]] = {}
+
+    def see(self, name: str, values: np.ndarray) -> None:
+        assert values.dtype.kind == "f", (name, values.dtype)
+        self.seen.setdefault(name, []).append(np.array(values, np.float64))
+
+
+def _sqnr_db(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
+    assert [values.shape for values in reference] == [values.shape for values in found]
+    noise = sum(float(np.square(one - other).sum()) for one, other in zip(reference, found, strict=True))
+    signal = sum(float(np.square(one).sum()) for one in reference)
+    return float("inf") if noise == 0 else -float("inf") if signal == 0 else float(10 * np.log10(signal / noise))
+
+
 def quantize(target: str, model: Path, recipe: Recipe, seen: dict[str, Range], out: Path) -> None:
     discovery.load("toolkit.targets", target).quantize(model, recipe, seen, out)
 

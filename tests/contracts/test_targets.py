@@ -221,6 +221,29 @@ def test_recipe(name: str, converted: Converted, maker: Tools, tmp_path: Path) -
     assert {kept.layer for kept in built.kept_float} <= {layer.name for layer in facts.layers}
 
 
+@pytest.mark.parametrize("name", [name for name in recipe_names() if not load_recipe(name).is_float])
+def test_tap_shows_what_is_computed(name: str, converted: Converted, maker: Tools, tmp_path: Path) -> None:
+    """A tap of the float artefact is what calibration sees; a build's has the same names, and values near them."""
+    recipe, module = load_recipe(name), TARGETS[converted.target]
+    if module.not_expressible(recipe) is not None:
+        return
+    out = tmp_path / f"build{module.SUFFIX}"
+    bound, source = converted.signature, converted.source
+    tapped = isolate(
+        maker, DEADLINE_S, jobs.tap, converted.target, converted.model, bound, source, recipe, converted.data, out
+    )
+    if recipe.needs_data:
+        assert sorted(tapped.calibrated) == sorted(tapped.float_names)
+        assert tapped.same_values
+    assert tapped.times == (4,)
+    assert set(tapped.built_names) <= set(tapped.float_names)
+    merged = set(tapped.float_names) - set(tapped.built_names) - set(tapped.built_outputs)
+    assert len(tapped.built_names) >= 0.8 * (len(tapped.float_names) - len(merged))
+    assert len(merged) <= 0.5 * len(tapped.float_names)
+    assert min(tapped.sqnr_db.values()) > INTEGER_DB - 5
+    assert max(tapped.sqnr_db.values()) > min(tapped.sqnr_db.values())
+
+
 def test_static_recipes_refuse_to_work_without_ranges(converted: Converted, maker: Tools, tmp_path: Path) -> None:
     out = tmp_path / f"build{TARGETS[converted.target].SUFFIX}"
     with pytest.raises(PalmtopError):

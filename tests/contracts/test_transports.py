@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from adb_lab import use
 from bench_builds import make_folder
 
 from mobile_harness import deployer, lab, plans
@@ -23,11 +24,18 @@ TRANSPORTS = discovery.names(lab.ROOM)
 DEVICES = list(lab.discover(system_tools(silent)).devices)
 
 
-@pytest.fixture(params=DEVICES, ids=lab.selector)
-def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    made: Device = request.param
+@pytest.fixture(params=[*DEVICES, None], ids=lambda found: lab.selector(found) if found else "adb:virtual")
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
+    made: Device = request.param or _virtual(request, monkeypatch)
     yield made
     made.cleanup()
+
+
+def _virtual(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
+    server, app = request.getfixturevalue("virtual_lab")
+    use(monkeypatch, server, app)
+    (found,) = [item for item in lab.discover(system_tools(silent)).devices if item.info.kind == "virtual"]
+    return found
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
 from mobile_harness.doubts import Evidence, doubts_of
 from mobile_harness.parity import UNCHECKED
-from mobile_harness.records import Kind, Parity, Session, Warmup
+from mobile_harness.records import Doubt, Kind, Parity, Session, Warmup
 
 GOOD = Session(
     index=0,
@@ -28,18 +29,18 @@ def doubts(
     kind: Kind = "phone", *, sessions: int = 3, spread: float = 0.0, step: float | None = None, **changes: object
 ) -> str:
     bad = dataclasses.replace(GOOD, **changes)  # type: ignore[arg-type]
-    return "\n".join(
-        doubts_of(
-            Evidence(
-                kind=kind,
-                sessions=(GOOD, GOOD, bad)[:sessions] if sessions > 1 else (bad,),
-                sessions_planned=sessions if sessions < 3 else 3,
-                runs_needed=100,
-                spread=spread,
-                steps=(None, None, step),
-            )
+    found = doubts_of(
+        Evidence(
+            kind=kind,
+            sessions=(GOOD, GOOD, bad)[:sessions] if sessions > 1 else (bad,),
+            sessions_planned=sessions if sessions < 3 else 3,
+            runs_needed=100,
+            spread=spread,
+            steps=(None, None, step),
         )
     )
+    assert len({doubt.kind for doubt in found}) == len(found)
+    return "\n".join(doubt.message for doubt in found)
 
 
 def test_a_good_cell_of_a_phone_has_no_doubts() -> None:
@@ -60,8 +61,8 @@ def test_what_is_no_phone_always_says_so_first(kind: Kind) -> None:
         ({"parity": UNCHECKED}, "outputs were not checked"),
         ({"live_gaps": 1}, "1 record did not come live"),
         ({"live_gaps": 4}, "4 records did not come live"),
-        ({"busy_share": 0.4}, "Other processes used up to 40 % of the processors during 1 of 3 sessions"),
-        ({"steal_share": 0.05}, "The hypervisor took up to 5 %"),
+        ({"busy_share": 0.4}, "Other processes used 40 % of the processors at worst, in 1 of 3 sessions"),
+        ({"steal_share": 0.05}, "The hypervisor took 5 % of the processor time at worst"),
         ({"notes": ("stand_in_runtime",)}, "stand-in"),
         ({"notes": ("load_includes_import",)}, "cold load includes importing"),
         ({"notes": ("peak_not_reset",)}, "peak memory includes importing"),
@@ -89,4 +90,19 @@ def test_a_host_s_memory_is_not_an_app_s_and_missing_sessions_are_named() -> Non
     found = doubts_of(
         Evidence(kind="phone", sessions=(GOOD,), sessions_planned=3, runs_needed=1, spread=0.0, steps=(None,))
     )
-    assert found == ("Only 1 of 3 planned sessions were taken.",)
+    assert found == (Doubt(kind="missing_sessions", message="Only 1 of 3 planned sessions were taken."),)
+
+
+def test_a_kind_keeps_its_words_and_changes_only_whole_numbers() -> None:
+    """Reports put doubts of one kind into one sentence, number by number."""
+    changes: list[tuple[dict[str, object], dict[str, object]]] = [
+        ({"live_gaps": 1}, {"live_gaps": 40}),
+        ({"busy_share": 0.2}, {"busy_share": 0.9}),
+        ({"steal_share": 0.02}, {"steal_share": 0.3}),
+        ({"latency_ns": (5,) * 9}, {"latency_ns": (5,) * 99}),
+        ({"spread": 0.08}, {"spread": 12.5}),
+        ({"step": 0.5}, {"step": 2.0}),
+    ]
+    for one, other in changes:
+        first, second = (re.sub(r"[+-]?[0-9]+", "#", doubts(**change)) for change in (one, other))  # type: ignore[arg-type]
+        assert first.replace("record ", "records ") == second

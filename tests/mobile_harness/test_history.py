@@ -12,7 +12,7 @@ import pytest
 from mobile_harness import plans
 from mobile_harness.history import NOT_YET, History, locate, read_export, record_of
 from mobile_harness.parity import UNCHECKED
-from mobile_harness.records import Cell, DeviceInfo, Failure, RunRecord, Session, Warmup
+from mobile_harness.records import Cell, DeviceInfo, Doubt, Failure, RunRecord, Session, Warmup
 from toolkit.core import codec
 from toolkit.core.artifacts import Preprocess, Signature
 from toolkit.core.errors import BadInput, OutputError, SettingsError
@@ -72,12 +72,21 @@ def test_a_run_reads_back_as_planned_then_as_it_was_filled(store: History) -> No
     first = planned.cells[0]
     store.add_session(planned.id, first.id, session(1))
     store.add_session(planned.id, first.id, session(0))
-    ended = dataclasses.replace(first, outcome="measured", failure=None, runtime="r", doubts=("d",))
+    ended = dataclasses.replace(
+        first, outcome="measured", failure=None, runtime="r", doubts=(Doubt(kind="k", message="d"),)
+    )
     store.save_cell(ended)
     found = store.read(planned.id)
     assert codec.unstructure(found.cells[0].sessions) == codec.unstructure((session(0), session(1)))
     assert dataclasses.replace(found.cells[0], sessions=()) == ended
     assert found.cells[1] == planned.cells[1]
+
+
+def test_doubts_of_before_there_were_kinds_are_read() -> None:
+    plain = codec.unstructure(run())
+    plain["cells"][0]["doubts"] = ["Few runs.", {"kind": "busy", "message": "Busy."}]
+    found = record_of(plain, what="run").cells[0].doubts
+    assert found == (Doubt(kind="", message="Few runs."), Doubt(kind="busy", message="Busy."))
 
 
 def test_a_session_replaces_one_of_its_index(store: History) -> None:

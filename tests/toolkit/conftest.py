@@ -6,9 +6,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from toolkit.stages.requests import QuantizeRequest
 
 TOY = Path(__file__).parent / "toy"
 
@@ -60,3 +63,23 @@ def toy_data(toy: Path) -> Callable[..., Path]:
         return toy / name
 
     return write
+
+
+@pytest.fixture
+def request_for(
+    toy: Path, toy_model: Callable[..., Path], toy_data: Callable[..., Path]
+) -> Callable[..., QuantizeRequest]:
+    """Return a function that makes a request for builds of the toy model, some fields changed."""
+
+    def make(model: Path | None = None, **changes: Any) -> QuantizeRequest:
+        fields: dict[str, Any] = {
+            "model": model or toy_model(),
+            "out": toy / "out",
+            "data": str(toy_data()),
+            "targets": ("toy", "fragile"),
+            "recipes": ("float32", "static-int8", "weight-int8"),
+            **changes,
+        }
+        return QuantizeRequest(**fields)
+
+    return make

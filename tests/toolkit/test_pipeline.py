@@ -8,7 +8,6 @@ import signal
 import subprocess  # noqa: TID251  (whole palmtop processes are what is tested)
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -37,22 +36,6 @@ def tools(tools, shared_cache):
 
 
 @pytest.fixture
-def request_for(toy, toy_model, toy_data):
-    def make(model=None, **changes):
-        fields = {
-            "model": model or toy_model(),
-            "out": toy / "out",
-            "data": str(toy_data()),
-            "targets": ("toy", "fragile"),
-            "recipes": RECIPES,
-            **changes,
-        }
-        return QuantizeRequest(**fields)
-
-    return make
-
-
-@pytest.fixture
 def heard(tools):
     """Tools whose events are kept, and the list they are kept in."""
     events = []
@@ -65,7 +48,7 @@ def left_behind(folder):
 
 def test_the_steps_read_like_a_table_of_contents():
     assert pipeline.IMPORT.names + pipeline.BUILD.names == ("import", "convert", "calibrate", "quantize", "package")
-    assert pipeline.VERIFY.names == ("open", "examine", "judge", "store")
+    assert pipeline.VERIFY.names == ("open", "examine", "trace", "judge", "store")
 
 
 def test_quantize_writes_every_build_and_build_json(request_for, toy_model, heard):
@@ -126,7 +109,7 @@ def test_conversion_and_calibration_are_shared_and_a_second_run_starts_no_proces
     assert calls == []
 
 
-def test_equal_inputs_are_served_within_three_seconds_without_a_heavy_import(request_for, tools, monkeypatch, toy):
+def test_equal_inputs_are_served_without_a_heavy_import_or_a_child(request_for, tools, monkeypatch, toy):
     request = request_for()
     monkeypatch.setenv("PALMTOP_CACHE", str(tools.store.root))
     pipeline.quantize(request, tools)
@@ -136,14 +119,15 @@ from pathlib import Path
 from toolkit import pipeline
 from toolkit.core.tools import system_tools
 from toolkit.stages.requests import QuantizeRequest
+started = []
+sys.addaudithook(lambda event, given: started.append(given[1]) if event == "subprocess.Popen" else None)
 for out in ({str(request.out)!r}, {str(toy / "elsewhere")!r}):
     pipeline.quantize(QuantizeRequest(model=Path({str(request.model)!r}), out=Path(out), data={request.data!r},
                       targets={request.targets!r}, recipes={request.recipes!r}), system_tools())
+assert not [argv for argv in started if "toolkit.core.isolation" in argv]
 assert not {{"tensorflow", "keras", "onnx", "onnxruntime", "coremltools", "scipy"}} & set(sys.modules)
 """
-    started = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
-    assert time.monotonic() - started < 6  # two requests on a busy machine
 
 
 @pytest.mark.parametrize(
@@ -372,71 +356,6 @@ def test_an_interrupt_ends_the_children_and_the_next_run_goes_on(request_for, to
     assert not [call for call in calls if ":convert" in call or ":export" in call]
 
 
-def test_predict_runs_an_artefact_and_a_source_model_on_many_samples(request_for, tools, toy):
-    request = request_for(targets=("toy",), recipes=("float32", "weight-int8"))
-    pipeline.quantize(request, tools)
-    with np.load(request.data) as arrays:
-        np.savez(toy / "in.npz", **{"toy:x": arrays["x"]})
-    signature = pipeline.predict(request.out / "toy-float32.toyq", toy / "in.npz", toy / "out.npz", tools)
-    assert [spec.name for spec in signature.inputs] == ["toy:x"]
-    pipeline.predict(request.model, toy / "in.npz", toy / "reference.npz", tools)
-    with np.load(toy / "out.npz") as made, np.load(toy / "reference.npz") as reference:
-        assert made.files == ["toy:scores"]
-        assert made["toy:scores"].shape == (40, 3)
-        assert np.allclose(made["toy:scores"], reference["scores"])
-
-
-def test_predict_fills_up_the_last_batch(toy_model, toy_data, tools, toy):
-    model, data = toy_model(batch=16), toy_data(labels=None)
-    pipeline.predict(model, data, toy / "out.npz", tools)
-    pipeline.predict(toy_model("one.toy"), data, toy / "one.npz", tools)
-    with np.load(toy / "out.npz") as batched, np.load(toy / "one.npz") as single:
-        assert np.allclose(batched["scores"], single["scores"], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        ({"x": np.zeros((2, 5), np.float32)}, "wants float32"),
-        ({"x": np.zeros((0, 6), np.float32)}, "no sample"),
-        ({"a": np.zeros(1), "b": np.zeros(1)}, "no array for the input 'x'"),
-        ({"x": np.zeros((1, 6)), "b": np.zeros(1)}, "an unknown array 'b'"),
-        ({"x": np.array([None])}, "Cannot read"),
-        ({"x": np.array(["a"])}, "wants float32"),
-    ],
-)
-def test_predict_explains_arrays_that_do_not_fit(toy_model, tools, toy, arrays, words):
-    np.savez(toy / "in.npz", **arrays)
-    with pytest.raises(DataError, match=words):
-        pipeline.predict(toy_model(), toy / "in.npz", toy / "out.npz", tools)
-    assert not (toy / "out.npz").exists()
-    assert left_behind(toy) == []
-
-
-def test_predict_explains_missing_files_and_places(toy_model, toy_data, tools, toy):
-    with pytest.raises(ModelError, match="no model"):
-        pipeline.predict(toy / "gone.toy", toy_data(), toy / "out.npz", tools)
-    with pytest.raises(DataError, match="Cannot read"):
-        pipeline.predict(toy_model(), toy / "gone.npz", toy / "out.npz", tools)
-    np.save(toy / "in.npz.npy", np.zeros((1, 6)))
-    with pytest.raises(DataError, match="single array"):
-        pipeline.predict(toy_model(), toy / "in.npz.npy", toy / "out.npz", tools)
-    with pytest.raises(OutputError):
-        pipeline.predict(toy_model(), toy_data(), Path("/proc/palmtop/out.npz"), tools)
-    (toy / "m.xyz").touch()
-    with pytest.raises(ModelError, match=r"Builds end in: .*\.toyq"):
-        pipeline.predict(toy / "m.xyz", toy_data(), toy / "out.npz", tools)
-
-
-def test_inspect_an_artefact_a_source_and_a_folder(request_for, tools):
-    request = request_for(targets=("toy",), recipes=("float32", "weight-int8"))
-    pipeline.quantize(request, tools)
-    assert pipeline.inspect(request.out / "toy-weight-int8.toyq", tools).layers[0].weight_dtype == "int8"
-    source = pipeline.inspect(request.model, tools)
-    assert (source.format, source.layers, source.signature.outputs[0].name) == ("toy", (), "scores")
-    assert [one.layers[0].weight_dtype for one in pipeline.inspect_builds(request.out, tools)] == ["float32", "int8"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["keras", "onnx"])
 def test_the_real_sources_and_targets(model, keras_model, onnx_model, shapes_npz, noise_npz, tools, tmp_path):
@@ -462,6 +381,12 @@ def test_the_real_sources_and_targets(model, keras_model, onnx_model, shapes_npz
         with np.load(tmp_path / "out.npz") as answers:
             for name, values in expected.items():
                 assert np.allclose(answers[name], values.reshape(-1, *values.shape[2:]), atol=1e-5)
-    started = time.monotonic()
-    pipeline.quantize(dataclasses.replace(request, out=tmp_path / "again"), tools)
-    assert time.monotonic() - started < 3
+    again = pipeline.quantize(dataclasses.replace(request, out=tmp_path / "again"), _without_children(tools))
+    assert [build.sha256 for build in again.builds] == [build.sha256 for build in made.builds]
+
+
+def _without_children(tools):
+    def refused(argv, **options):
+        raise AssertionError(f"equal inputs started {argv}")
+
+    return dataclasses.replace(tools, run=refused)

@@ -148,11 +148,11 @@ def command(request: QuantizeRequest, console: Console) -> None:
 def _fault(manifest: Manifest, request: QuantizeRequest) -> PalmtopError | None:
     from toolkit.core.errors import ModelError, SettingsError, SomeFailed
 
-    said = "; ".join(f"{one.target}-{one.recipe}: {one.error}" for one in manifest.failed)
     if manifest.builds and manifest.failed:
-        return SomeFailed(f"{len(manifest.failed)} of the builds failed, the others are in {request.out}. {said}")
+        names = ", ".join(f"{one.target}-{one.recipe}" for one in manifest.failed)
+        return SomeFailed(f"{len(manifest.failed)} builds failed, the others are in {request.out}: {names}.")
     if manifest.failed:
-        return ModelError(f"No build of {request.model} could be made. {said}")
+        return ModelError(f"No build of {request.model} could be made. {' '.join(_failed(manifest))}")
     if not manifest.builds:
         reasons = "; ".join(f"{one.recipe} on {one.target}: {one.reason}" for one in manifest.not_expressible)
         return SettingsError(f"No target can express the recipe. {reasons}", hint="Leave -r out to get the usual ones.")
@@ -175,10 +175,17 @@ def _page(manifest: Manifest, out: Path) -> RenderableType:
         for build in manifest.builds
     ]
     notes = [f"{one.recipe} is not expressible on {one.target}: {one.reason}" for one in manifest.not_expressible]
-    notes += [
-        f"{one.target}-{one.recipe} failed: {one.error}" + (f" ({one.log})" if one.log else "")
-        for one in manifest.failed
-    ]
+    notes += _failed(manifest)
     following = [f"Next: palmtop verify {out} -d LABELLED"] if manifest.builds else []
     built = table("build", "size", "smaller", "kept float", rows=rows, right=("size", "smaller"))
     return Group(*([built] if rows else []), *(Text(line) for line in (*notes, *following)))
+
+
+def _failed(manifest: Manifest) -> list[str]:
+    """Return a sentence for each reason that builds failed for."""
+    builds: dict[tuple[str, str], list[str]] = {}
+    for one in manifest.failed:
+        builds.setdefault((one.error, one.log), []).append(f"{one.target}-{one.recipe}")
+    return [
+        f"{', '.join(names)} failed: {error}" + (f" ({log})" if log else "") for (error, log), names in builds.items()
+    ]

@@ -74,7 +74,7 @@ def command(request: VerifyRequest, console: Console) -> None:
     from toolkit.core.errors import GateFailed
 
     manifest = pipeline.verify(request, console.tools())
-    console.result(manifest, lambda: _page(manifest, request.folder))
+    console.result(manifest, lambda: _page(manifest, request.folder, verbose=console.verbosity == "debug"))
     failing = [_why(build) for build in manifest.builds if build.verdict == "fail"]
     if failing:
         raise GateFailed(
@@ -91,7 +91,7 @@ def _why(build: BuildEntry) -> str:
     return f"{build.id}: {score.metric} drops by {score.drop:.4f}, between {interval} at {score.confidence:.0%}"
 
 
-def _page(manifest: Manifest, folder: Path) -> RenderableType:
+def _page(manifest: Manifest, folder: Path, *, verbose: bool) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
@@ -100,9 +100,22 @@ def _page(manifest: Manifest, folder: Path) -> RenderableType:
     shown = table(*columns, rows=[_row(build) for build in manifest.builds], right=numbers)
     lines = [f"{build.id}: {build.verdict_reason}" for build in manifest.builds if build.verdict_reason]
     lines += _undecided(manifest)
+    lines += _worst_layers(manifest) if verbose else []
     if not any(build.score for build in manifest.builds):
         lines.append("No score: that takes labelled samples, given with -d.")
     return Group(shown, *(Text(line) for line in lines), Text(f"Next: palmtop bench {folder}"))
+
+
+def _worst_layers(manifest: Manifest) -> list[str]:
+    lines = []
+    for build in manifest.builds:
+        if build.layer_errors:
+            worst = build.layer_errors[0]
+            said = f"{worst.layer} ({worst.operator}), {worst.sqnr_db:.1f} dB of {len(build.layer_errors)} layers"
+            lines.append(f"{build.id}: loses most in {said}")
+        elif build.layer_errors_note:
+            lines.append(f"{build.id}: no errors of its layers, {build.layer_errors_note}")
+    return lines
 
 
 def _undecided(manifest: Manifest) -> list[str]:

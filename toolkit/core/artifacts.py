@@ -121,13 +121,17 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerFact:
-    """One operator of a build: its type, the precision of its weights and activations, and its weights' bytes."""
+    """One operator of a build: its type, the precision of its weights and activations, and its weights' bytes.
+
+    ``outputs`` are the artefact's own names of the tensors it makes.
+    """
 
     name: str
     operator: str
     weight_dtype: str
     activation_dtype: str
     weight_bytes: int
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +217,19 @@ class TensorError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerError:
+    """How far what one layer of a build makes is from what it makes in the float artefact of the same target.
+
+    ``layer`` and ``operator`` are as :class:`LayerFact` has them. ``sqnr_db`` is as in :class:`TensorError`, over some
+    samples and the worst of the layer's outputs; the errors of the layers before it are part of it.
+    """
+
+    layer: str
+    operator: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A task metric of the float model and of the build on the same samples, with the paired interval of the drop.
 
@@ -236,10 +253,14 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedModel:
-    """A build checked against the float model on the host; ``golden`` is an ``.npz`` for parity checks on devices."""
+    """A build checked against the float model on the host; ``golden`` is an ``.npz`` for parity checks on devices.
+
+    ``layer_errors`` are the worst first.
+    """
 
     base: QuantizedModel
     tensor_errors: tuple[TensorError, ...]
     score: Score | None
     golden: Blob
     verdict: Verdict
+    layer_errors: tuple[LayerError, ...] = ()

@@ -14,6 +14,7 @@ from typing import Literal
 from toolkit.core import codec, store
 from toolkit.core.artifacts import (
     KeptFloat,
+    LayerError,
     Preprocess,
     Requirements,
     Score,
@@ -61,10 +62,11 @@ class ErrorEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEntry:
-    """One build. ``tensor_errors``, ``score``, ``golden`` and ``verdict`` are filled by verification.
+    """One build. ``tensor_errors``, ``score``, ``golden``, ``verdict`` and what follows are filled by verification.
 
     ``verdict_reason`` says why in a sentence where the score does not: no labels, an output that is not finite, a
-    build that did not run.
+    build that did not run. ``layer_errors`` are the worst first, empty for a float build; where they could not be
+    measured ``layer_errors_note`` says why.
     """
 
     id: str
@@ -83,6 +85,8 @@ class BuildEntry:
     golden_sha256: str | None = None
     verdict: Verdict | None = None
     verdict_reason: str = ""
+    layer_errors: tuple[LayerError, ...] = ()
+    layer_errors_note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,7 @@ Feeds = Mapping[str, Array]
 Shapes = Mapping[str, tuple[int, ...]]
 """Sizes the user gave, by input name, for inputs with unknown axes."""
 Observe = Callable[[str, Array], None]
-"""Called with each float tensor's name and values, once a sample."""
+"""Called with each float tensor's name and values, once a sample. The values may change after the call."""
 
 
 class Session(Protocol):
@@ -120,6 +120,18 @@ class Target(Protocol):
         """Run the float artefact over the samples (its own tensor names) and show every float tensor to ``observe``.
 
         Only for targets with a recipe that needs data. Memory must not grow with the number of samples.
+        """
+
+    def tap(self, model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
+        """Run an artefact, float or quantized, over the samples and show its float-valued activations to ``observe``.
+
+        Integers that stand for floats are dequantized, and each tensor has the name of its partner in the float
+        artefact that the build was made from, once a sample; what the quantizer merged into a neighbour is left out.
+        Optimisations that would hide tensors are off. Memory must not grow with the number of samples.
+
+        Raises:
+            DataError: a sample does not fit the model.
+            ModelError: it is no artefact of this runtime, cannot be executed, or its activations cannot be seen.
         """
 
     def quantize(self, model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -> Quantized:

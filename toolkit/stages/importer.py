@@ -230,6 +230,19 @@ def convert(order: Order, tools: Tools) -> Converted:
     return Converted(order=order, models=models, requirements=requirements, failed=tuple(gone))
 
 
+def float_model(source: SourceModel, target: str, tools: Tools) -> FloatModel:
+    """Return the float artefact of one target, from the cache if it was converted before.
+
+    Raises:
+        ModelError: the source cannot be converted for the target.
+        ChildFailed: the converter crashed.
+    """
+    form = next((form for form in target_of(target).FORMS if form in source_of(source.format).FORMS), None)
+    if form is None:
+        raise ModelError(f"The target {target} does not convert from {source.format} models.")
+    return _convert(source, target, form, _export(source, form, tools), tools)[0]
+
+
 def _grouped(builds: Iterable[Build]) -> dict[str, list[Build]]:
     groups: dict[str, list[Build]] = {}
     for build in builds:

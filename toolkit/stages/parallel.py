@@ -34,8 +34,9 @@ def each(items: Sequence[A], work: Callable[[A], B], jobs: int) -> list[B | Fail
     if not items:
         return []
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
-        futures = [pool.submit(_attempt, work, item) for item in items]
-        try:
+        futures: list[Future[B | Failure]] = []
+        try:  # from the first submission on: an interrupt may come at any time
+            futures += (pool.submit(_attempt, work, item) for item in items)
             done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
             for future in done:
                 future.result()  # raises, before those still running are waited for

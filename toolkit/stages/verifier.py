@@ -33,6 +33,7 @@ from toolkit.stages.parallel import Failure, each
 from toolkit.stages.recording import open_rows, pieces
 from toolkit.stages.requests import VerifyRequest
 from toolkit.stages.scorer import Task
+from toolkit.stages.tapping import Layers
 from toolkit.stages.work import Execution
 
 EXECUTE_S = 4 * 3600
@@ -64,10 +65,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
-    """Every build of the folder with what it did, or why it did nothing."""
+    """Every build of the folder with what it did, or why it did nothing; ``layers`` are one a build, if traced."""
 
     inquiry: Inquiry
     outcomes: tuple[Measured | Failure, ...]
+    layers: tuple[Layers, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +310,11 @@ def judge(examined: Examined, tools: Tools) -> Judged:
     """Turn what every build did into figures, intervals and verdicts."""
     inquiry = examined.inquiry
     pairs = tuple(zip(inquiry.manifest.builds, examined.outcomes, strict=True))
-    builds = tuple(_judged(build, outcome, inquiry) for build, outcome in pairs)
+    layers = examined.layers or (Layers(),) * len(pairs)
+    builds = tuple(
+        dataclasses.replace(_judged(build, outcome, inquiry), layer_errors=found.errors, layer_errors_note=found.note)
+        for (build, outcome), found in zip(pairs, layers, strict=True)
+    )
     for build in builds:
         phase = "failed" if build.verdict == "fail" else "done"
         tools.emit(Event(subject=f"{build.target}/{build.recipe}", phase=phase, message=build.verdict_reason))

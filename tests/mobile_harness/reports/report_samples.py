@@ -8,8 +8,17 @@ import math
 import random
 from collections.abc import Callable
 
-from mobile_harness.records import Cell, DeviceInfo, Failure, Parity, RunPlan, RunRecord, Session, Warmup
-from toolkit.core.artifacts import KeptFloat, Preprocess, Requirements, Score, Signature, TensorSpec, ToolVersion
+from mobile_harness.records import Cell, DeviceInfo, Doubt, Failure, Parity, RunPlan, RunRecord, Session, Warmup
+from toolkit.core.artifacts import (
+    KeptFloat,
+    LayerError,
+    Preprocess,
+    Requirements,
+    Score,
+    Signature,
+    TensorSpec,
+    ToolVersion,
+)
 from toolkit.core.manifest import (
     BuildEntry,
     DataEntry,
@@ -131,7 +140,25 @@ def build(target: str, recipe: str, size: int, scored: Score | None, sqnr: tuple
         golden=f"{target}-{recipe}.golden.npz",
         golden_sha256=sha(f"golden {target}-{recipe}"),
         verdict=scored.verdict if scored else None,
+        layer_errors=() if recipe == "float32" else layer_errors(target, sqnr[0]),
     )
+
+
+def layer_errors(target: str, best: float) -> tuple[LayerError, ...]:
+    """Fourteen layers, named as each converter names them; the first one is exact."""
+    names = {
+        "tflite": "digits_1/re_lu_{0}/Relu6;digits_1/batch_normalization_{0}/add;digits_1/conv_{0}/convolution",
+        "onnx": "PartitionedCall/PartitionedCall/digits_1/batch_normalization_{0}/batchnorm/add_1:0",
+        "coreml": "PartitionedCall_PartitionedCall_digits_1_batch_normalization_{0}_batchnorm_add_1",
+    }
+    operators = {"tflite": "CONV_2D", "onnx": "Conv", "coreml": "conv"}
+    found = [
+        LayerError(
+            layer=names[target].format(index), operator=operators[target], sqnr_db=round(best - 9 + 0.75 * index, 1)
+        )
+        for index in range(13)
+    ]
+    return (*found, LayerError(layer="transpose_1", operator="transpose", sqnr_db=math.inf))
 
 
 SAME = score(0.984, 0.0, 0.0, "pass")
@@ -217,7 +244,7 @@ def cell(
     sessions: int = 5,
     runs: int = 400,
     speed: float = 1.0,
-    doubts: tuple[str, ...] = (),
+    doubts: tuple[Doubt, ...] = (),
 ) -> Cell:
     runtime, _, version = RUNTIMES[entry.target]
     median = int(MEDIANS.get(entry.id, 500_000) * speed)
@@ -272,14 +299,24 @@ def run_of(cells: tuple[Cell, ...], manifest: Manifest = MANIFEST) -> RunRecord:
 def demo_run() -> RunRecord:
     """Three runtimes on the host: one cell failed, one build not measured, doubts, two outputs."""
     _, coreml_int8, onnx_float, onnx_int8, tflite_float, tflite_int8 = BUILDS
-    doubt = "The machine was busy: the 1-minute load was 1.9 on 2 cores when the session began."
+    place = Doubt(kind="on_host", message="Taken on this host, not on a phone: it ranks no build for any phone.")
+
+    def apart(percent: int) -> Doubt:
+        words = f"Session medians lie {percent} % apart; differences below that mean nothing."
+        return Doubt(kind="session_spread", message=words)
+
+    def cold(sessions: str) -> Doubt:
+        return Doubt(
+            kind="warm_up", message=f"Warm-up did not settle in {sessions} of 5 sessions: it was still moving."
+        )
+
     return run_of(
         (
-            cell(coreml_int8),
-            cell(onnx_float),
+            cell(coreml_int8, doubts=(place, apart(8))),
+            cell(onnx_float, doubts=(place, apart(89))),
             failed_cell(onnx_int8),
-            cell(tflite_float),
-            cell(tflite_int8, doubts=(doubt, "Warm-up did not reach a steady state in session 3.")),
+            cell(tflite_float, doubts=(place,)),
+            cell(tflite_int8, doubts=(place, cold("1"), apart(22))),
         )
     )
 
@@ -321,7 +358,9 @@ def unverified_run() -> RunRecord:
     """Never verified: no errors, no score, no verdict."""
 
     def unverified(entry: BuildEntry) -> BuildEntry:
-        return dataclasses.replace(entry, score=None, verdict=None, tensor_errors={}, golden=None, golden_sha256=None)
+        return dataclasses.replace(
+            entry, score=None, verdict=None, tensor_errors={}, golden=None, golden_sha256=None, layer_errors=()
+        )
 
     return with_builds(unverified)
 
@@ -350,7 +389,7 @@ def extreme_run() -> RunRecord:
         dataclasses.replace(
             item,
             sessions=tuple(dataclasses.replace(session, notes=("stand_in_runtime",)) for session in item.sessions),
-            doubts=("Executed by a stand-in.",),
+            doubts=(Doubt(kind="", message="Executed by a stand-in."),),
         )
         if item.target == "coreml"
         else item

@@ -83,7 +83,7 @@ def test_markdown_gives_names_no_meaning():
     assert "@team" not in shown
     rows = [line for line in shown.splitlines() if line.startswith("| ")]
     cells = {len(re.split(r"(?<!\\)\|", row)) for row in rows}
-    assert cells == {13, 7}  # the matrix and the outputs: no name adds a column
+    assert cells == {13, 7, 6}  # the matrix, the outputs and the layers: no name adds a column
 
 
 def test_csv_has_a_line_a_row_and_no_formula():

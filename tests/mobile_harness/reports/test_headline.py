@@ -6,7 +6,7 @@ import dataclasses
 
 import report_samples as samples
 
-from mobile_harness.records import Cell, RunRecord
+from mobile_harness.records import Cell, Doubt, RunRecord
 from mobile_harness.reports._document import document_of
 from mobile_harness.reports.base import Advice
 from toolkit.core.artifacts import Score
@@ -141,7 +141,8 @@ def test_a_target_without_quantized_builds_says_why():
 
 
 def test_doubts_that_all_rows_share_are_not_counted_against_one():
-    place = "Taken on this host, not on a phone."
-    cells = (samples.cell(FLOAT, doubts=(place,)), samples.cell(SMALL, doubts=(place, "Few runs.")))
+    place = Doubt(kind="on_host", message="Taken on this host, not on a phone.")
+    few = Doubt(kind="few_runs", message="Few runs.")
+    cells = (samples.cell(FLOAT, doubts=(place,)), samples.cell(SMALL, doubts=(place, few)))
 
     assert "1 doubt about its figures" in advice_for("tflite", tflite_run(FLOAT, SMALL, cells=cells)).reason

@@ -86,7 +86,7 @@ def test_other_inputs_never_overwrite_the_folder(
     before = (built / "build.json").read_bytes()
     capsys.readouterr()
     assert execute([*words, "--json"]) == 3
-    assert document(capsys)["error"]["kind"] == "OutputError"
+    assert document(capsys)["error"]["kind"] == "FolderTaken"
     assert (built / "build.json").read_bytes() == before
 
 
@@ -142,6 +142,14 @@ def test_verify_without_labels_tells_the_distance(built: Path, capsys: Capture) 
     errors = {build["id"]: build["tensor_errors"]["y"] for build in builds}
     assert float(errors["onnx-static-int8"]["sqnr_db"]) < float(errors["onnx-float32"]["sqnr_db"])
     assert json.loads((built / "build.json").read_text())["builds"] == builds
+    layers = {build["id"]: build["layer_errors"] for build in builds}
+    assert layers["onnx-float32"] == []
+    worst = layers["onnx-static-int8"][0]
+    assert execute(["verify", str(built), "-v"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"onnx-static-int8: loses most in {worst['layer']} ({worst['operator']})" in said
+    assert "onnx-float32: loses most" not in said
+    assert "loses most" not in shown
 
 
 def test_a_budget_that_breaks_ends_with_4_after_all_is_stored(

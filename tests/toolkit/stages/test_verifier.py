@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from toolkit import pipeline
 from toolkit.core import manifest, store
@@ -36,7 +37,7 @@ def built(toy, toy_model, toy_data, tools):
         fields = {
             "model": model or toy_model(),
             "out": toy / "out",
-            "data": str(toy_data()),
+            "data": None if "data" in changes else str(toy_data()),
             "targets": ("toy",),
             "recipes": ("float32", "weight-int8"),
             **changes,
@@ -237,7 +238,7 @@ def test_the_float_model_must_be_the_one(built, toy, toy_model, tools):
     with pytest.raises(ModelError, match=r"is not at .* any more. Say where with --model"):
         pipeline.verify(VerifyRequest(folder=folder), tools)
     toy_model(padding="other")
-    with pytest.raises(ModelError, match="not the model that .* was built from"):
+    with pytest.raises(ModelError, match=r"not the model that .* was built from"):
         pipeline.verify(VerifyRequest(folder=folder), tools)
     assert pipeline.verify(VerifyRequest(folder=folder, model=toy / "moved.toy"), tools).verification is not None
 
@@ -266,3 +267,22 @@ def test_nothing_but_the_cache_is_left(built, tools):
         "toy-weight-int8.toyq",
     ]
     assert json.loads((folder / "build.json").read_text())["builds"][0]["tensor_errors"]["scores"]["sqnr_db"] == "inf"
+
+
+def test_images_are_preprocessed_alike_in_calibration_and_verification(built, toy, toy_model, tools):
+    rng = np.random.default_rng(8)
+    for index in range(8):
+        place = toy / "images" / f"class{index % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (10, 12, 3), np.uint8)).save(place / f"{index}.png")
+    model = toy_model(**{"in": [4, 6, 3]}, weights=rng.normal(0, 1, (72, 2)).tolist(), bias=[0.0, 0.0])
+    declared = Preprocess(resize=(5, 6), crop=(4, 6), scale=1 / 255, mean=(0.5, 0.4, 0.3), std=(0.2,))
+    folder = built(model, data=str(toy / "images"), recipes=("float32", "static-int8"), preprocess=declared)
+    made = pipeline.verify(VerifyRequest(folder=folder), tools)
+    assert made.preprocess == declared
+    assert made.verification.format == "image_folder"
+    assert made.builds[0].score.n == 8
+    ranges = json.loads((folder / made.builds[1].path).read_text())["ranges"]
+    with np.load(folder / made.builds[0].golden) as golden:
+        assert ranges["toy:x"][0] <= golden["in/toy:x"].min() < golden["in/toy:x"].max() <= ranges["toy:x"][1]
+    assert -2.5 <= ranges["toy:x"][0] < 0 < ranges["toy:x"][1] <= 3.5

@@ -1,7 +1,8 @@
 """A third party's runtime for the tests: real 8-bit weights, ranges from calibration, and faults on request.
 
 Its artefacts turn a rank-4 NHWC input to NCHW where the model says `turn`, and rename tensors, as converters do.
-`faults` of the model name a step (`convert`, `calibrate`, `quantize`, `run`) and what happens there.
+`faults` of the model name a step (`convert`, `calibrate`, `quantize`, `run`, `tap` of a build, `tap_float`) and what
+happens there.
 """
 
 from __future__ import annotations
@@ -86,6 +87,17 @@ def calibrate(model: Path, samples: Iterable, observe) -> None:
             observe(name, values)
 
 
+def tap(model: Path, samples: Iterable, observe) -> None:
+    content = load(model)
+    fault(content, "tap" if content.get("quantized") else "tap_float")
+    session = open_session(model, 0)
+    for feeds in samples:
+        observe("toy:x", feeds["toy:x"])
+        for name, values in session.run(feeds).items():
+            observe(name, values)
+            observe(f"{name}/positive", np.maximum(values, 0))
+
+
 def quantize(model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -> Quantized:
     content = load(model)
     fault(content, "quantize")
@@ -140,13 +152,27 @@ def inspect(model: Path) -> Inspection:
     content = load(model)
     kind = "int8" if content.get("quantized") else "float32"
     weights = np.asarray(content["weights"]).size
+    outputs = tuple(spec.name for spec in artefact_signature(content).outputs)
     layer = LayerFact(
-        name="linear", operator="Linear", weight_dtype=kind, activation_dtype="float32", weight_bytes=weights
+        name="linear",
+        operator="Linear",
+        weight_dtype=kind,
+        activation_dtype="float32",
+        weight_bytes=weights,
+        outputs=outputs,
+    )
+    positive = LayerFact(
+        name="positive",
+        operator="Relu",
+        weight_dtype="",
+        activation_dtype="float32",
+        weight_bytes=0,
+        outputs=tuple(f"{name}/positive" for name in outputs),
     )
     return Inspection(
         format="toy",
         signature=artefact_signature(content),
-        layers=(layer,),
+        layers=(layer, positive),
         size_bytes=size_of(model),
         requirements=requirements(model),
     )

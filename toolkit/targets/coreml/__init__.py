@@ -16,7 +16,7 @@ from toolkit.core.ports import Feeds, Observe
 from toolkit.targets.coreml.convert import convert
 from toolkit.targets.coreml.inspection import inspect, requirements
 from toolkit.targets.coreml.quantize import not_expressible, quantize
-from toolkit.targets.coreml.session import HOST_LABEL, open_session
+from toolkit.targets.coreml.session import HOST_LABEL, open_session, tap
 
 __all__ = [
     "FORMS",
@@ -29,6 +29,7 @@ __all__ = [
     "open_session",
     "quantize",
     "requirements",
+    "tap",
     "toolchain",
 ]
 

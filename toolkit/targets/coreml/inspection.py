@@ -90,6 +90,7 @@ def _fact(operation: Operation, compressed: dict[str, Operation]) -> LayerFact:
         weight_dtype="" if main is None else main[0],
         activation_dtype=_word(operation.outputs[0].type.dtype),
         weight_bytes=sum(_stored(value, compressed) for _, value in weights),
+        outputs=tuple(output.name for output in operation.outputs),
     )
 
 

@@ -6,6 +6,7 @@ expand them again at every run, which no Core ML runtime does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 
 from toolkit.core.artifacts import Signature
 from toolkit.core.errors import ModelError
-from toolkit.core.ports import Array, Feeds
+from toolkit.core.ports import Array, Feeds, Observe
 from toolkit.core.signature import check_feeds
 from toolkit.targets.coreml.interpreter.lower import lower
 from toolkit.targets.coreml.interpreter.program import Program, read_package
@@ -22,6 +23,10 @@ from toolkit.targets.coreml.messages import signature_of
 
 HOST_LABEL = "Core ML program executed on the host"
 """What a figure measured here is called: it says nothing of Apple's runtime or Neural Engine."""
+
+
+FLOATS = ("fp16", "fp32", "fp64")
+"""MIL's words for the element types of floats."""
 
 
 class CoreMLSession:
@@ -55,6 +60,55 @@ def open_session(model: Path, threads: int) -> CoreMLSession:
     declared = signature_of(message, model)
     lowered = lower(program, declared)
     return CoreMLSession(with_program_shapes(declared, program), _runtime(lowered.SerializeToString(), threads, model))
+
+
+def tap(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
+    """Run a program over the samples and show what its operations make, as float32; see :class:`Target`.
+
+    Names are the program's, which quantizing weights leaves alone. One sample's tensors are in memory at a time.
+
+    Raises:
+        DataError: a sample does not fit the model.
+        ModelError: as :func:`open_session`, or an operator fails on a sample.
+    """
+    import onnxruntime
+
+    message, program = read_package(model)
+    declared = signature_of(message, model)
+    lowered = lower(program, declared)
+    signature = with_program_shapes(declared, program)
+    shown = _expose(lowered, program)
+    inputs = [value.name for value in program.inputs if value.type.dtype in FLOATS]
+    session = _runtime(lowered.SerializeToString(), 0, model)
+    refused = onnxruntime.capi.onnxruntime_pybind11_state
+    for feeds in samples:
+        check_feeds(feeds, signature)
+        try:
+            values = session.run(shown, dict(feeds))
+        except (refused.Fail, refused.RuntimeException, refused.InvalidArgument) as error:
+            text = " ".join(str(error).split())[:300]
+            raise ModelError(f"{model}: ONNX Runtime fails on a sample: {text}") from error
+        for name in inputs:
+            observe(name, feeds[name])
+        for name, array in zip(shown, values, strict=True):
+            observe(name, array)
+
+
+def _expose(lowered: Any, program: Program) -> list[str]:
+    """Make every float tensor that an operation computes an output of the lowered graph and return their names."""
+    from onnx import ValueInfoProto
+
+    known = {output.name for output in lowered.graph.output}
+    made = {name for node in lowered.graph.node for name in node.output}
+    values = [
+        output
+        for operation in program.operations
+        if not operation.operator.startswith("constexpr_")
+        for output in operation.outputs
+    ]
+    names = [value.name for value in values if value.type.dtype in FLOATS and value.name in made]
+    lowered.graph.output.extend(ValueInfoProto(name=name) for name in names if name not in known)
+    return names
 
 
 def _runtime(graph: bytes, threads: int, model: Path) -> Any:

@@ -58,24 +58,32 @@ def convert(form: str, model: Path, source: Signature, out: Path) -> Signature:
 
 
 def calibrate(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
-    """See :meth:`toolkit.core.ports.Target.calibrate`.
+    """See :meth:`toolkit.core.ports.Target.calibrate`; each tensor is shown as the quantizer will find it."""
+    tap(model, samples, observe)
 
-    The graph runs without optimisations, so that each tensor is shown as the quantizer will find it. One sample's
-    tensors are in memory at a time.
+
+def tap(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
+    """See :meth:`toolkit.core.ports.Target.tap`.
+
+    The graph runs node by node as it is written, before the runtime's fusions: a quantized build computes each layer
+    in float between a DequantizeLinear and a QuantizeLinear, which its integer kernels match up to rounding. One
+    sample's tensors are in memory at a time.
     """
     prepared = _prepared(model)
     session = runtime.load(graph.expose(prepared), threads=0, optimise=False)
-    types = graph.types_of(session)
     signature = Signature(inputs=runtime.specs(session.get_inputs()), outputs=())
-    shown = [arg.name for arg in session.get_outputs() if arg.name in types and types[arg.name].dtype == "float32"]
+    floats = [name for name, kind in graph.types_of(session).items() if kind.dtype == "float32"]
+    partners = qdq.partners(prepared)
+    shown = {name: partners.get(name, name) for name in floats}
+    made = [name for name in floats if shown[name] and name not in {spec.name for spec in signature.inputs}]
     for feeds in samples:
         check_feeds(feeds, signature)
         arrays = {name: np.asarray(array, order="C") for name, array in feeds.items()}
-        with runtime.translated("ONNX Runtime failed to execute the model on a calibration sample"):
-            values = session.run(shown, arrays)
-        for name, array in (*arrays.items(), *zip(shown, values, strict=True)):
-            if array.dtype == np.float32:
-                observe(name, array)
+        with runtime.translated("ONNX Runtime failed to execute the model on a sample"):
+            values = session.run(made, arrays)
+        for name, array in (*arrays.items(), *zip(made, values, strict=True)):
+            if shown.get(name):
+                observe(shown[name], array)
 
 
 def quantize(model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -> Quantized:

@@ -142,6 +142,7 @@ def _fact(node: Node, parameters: Mapping[str, _Parameter], types: Mapping[str, 
         weight_dtype=weights.dtype if weights is not None else "",
         activation_dtype=activations[0] if activations else "",
         weight_bytes=sum(parameter.size_bytes for parameter in own),
+        outputs=tuple(filter(None, node.output)),
     )
 
 

@@ -125,6 +125,33 @@ def quantize(model: Model, recipe: Recipe, ranges: Mapping[str, Range], types: M
     return chosen
 
 
+def partners(model: Model) -> dict[str, str]:
+    """Map float tensors of a quantized model to their names in the float model where these differ.
+
+    A pair of QuantizeLinear and DequantizeLinear stands for the tensor that goes in, and its values are those that
+    come out; an output of the model keeps its name behind the pair. Nothing, an empty name, is the partner of weights
+    and of a tensor whose name stands for the values behind its pair.
+    """
+    constants = graph.initializers(model)
+    outputs = {output.name for output in model.graph.output}
+    rounded = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear":
+            continue
+        source, made = node.input[0], node.output[0]
+        if source in constants:
+            found[made] = ""
+        elif source in rounded:
+            origin = rounded[source]
+            own = made in outputs
+            found[made] = made if own else "" if origin in taken else origin
+            found[origin] = ""
+            taken.add(origin)
+    return found
+
+
 def _quantizer(model: Model, recipe: Recipe, ranges: Mapping[str, Range], chosen: Plan) -> Any:
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData

@@ -13,7 +13,7 @@ from toolkit.targets.tflite.conversion import from_onnx, from_saved_model
 from toolkit.targets.tflite.flatbuffer import read_all
 from toolkit.targets.tflite.quantization import not_expressible, quantize
 from toolkit.targets.tflite.runtime_floor import requirements_of
-from toolkit.targets.tflite.session import TfliteSession, calibrate
+from toolkit.targets.tflite.session import TfliteSession, calibrate, tap
 
 SUFFIX = ".tflite"
 FORMS = ("saved_model", "onnx")
@@ -78,5 +78,6 @@ __all__ = [
     "open_session",
     "quantize",
     "requirements",
+    "tap",
     "toolchain",
 ]

@@ -35,6 +35,7 @@ def layers(graph: Graph) -> tuple[LayerFact, ...]:
                 weight_dtype="" if weights is None else graph.tensors[weights].dtype,
                 activation_dtype=_activation_dtype(graph, operator),
                 weight_bytes=sum(graph.tensors[i].constant_bytes for i in fresh),
+                outputs=tuple(graph.tensors[i].name for i in operator.outputs if i >= 0),
             )
         )
     return tuple(facts)

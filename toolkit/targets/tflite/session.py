@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from toolkit.core.probe import probe_feeds
 from toolkit.core.signature import check_feeds
 from toolkit.targets.tflite.flatbuffer import Graph, read_graph
 
+_INTEGERS = ("int8", "uint8", "int16")
 _NODE = re.compile(r"[Nn]ode number (\d+) \((\w+)\)")
 
 
@@ -65,17 +66,28 @@ def smoke_run(model: Path) -> dict[str, Array]:
 
 
 def calibrate(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
-    """Run the float model over the samples without delegates and show every float activation to ``observe``.
+    """Run the float model over the samples and show every float activation to ``observe``; see :func:`tap`."""
+    graph = read_graph(model)
+    _watch(model, graph, {index: graph.tensors[index].name for index in float_activations(graph)}, samples, observe)
+
+
+def tap(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
+    """Run a model over the samples without delegates and show its activations to ``observe``, integers dequantized.
 
     One interpreter keeps one copy of each tensor, so memory is that of one sample however many there are.
 
     Raises:
         DataError: a sample does not fit the model.
-        ModelError: an operator fails; it is named.
+        ModelError: an operator fails (it is named), or the model has control flow.
     """
+    graph = read_graph(model)
+    _watch(model, graph, _activations(graph), samples, observe)
+
+
+def _watch(model: Path, graph: Graph, names: Mapping[int, str], samples: Iterable[Feeds], observe: Observe) -> None:
+    """Show the tensors that have names, each sample's after the inference."""
     from ai_edge_litert.interpreter import OpResolverType
 
-    graph = read_graph(model)
     refuse_control_flow(model, graph)
     interpreter = _interpreter(
         model,
@@ -83,25 +95,64 @@ def calibrate(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     signature = graph.signature()
-    seen = float_activations(graph)
+    scales = {detail["index"]: detail["quantization"] for detail in interpreter.get_tensor_details()}
     for feeds in samples:
         check_feeds(feeds, signature)
         for name, index in graph.inputs:
             interpreter.set_tensor(index, np.ascontiguousarray(feeds[name]))
         _invoke(model, interpreter)
-        for index in seen:
-            observe(graph.tensors[index].name, interpreter.get_tensor(index))
+        for index, name in names.items():
+            observe(name, _dequantized(interpreter.get_tensor(index), *scales[index]))
+
+
+def _dequantized(values: Array, scale: float, zero_point: int) -> Array:
+    if values.dtype.kind == "f":
+        return values
+    return (values.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def _activations(graph: Graph) -> dict[int, str]:
+    """Return the tensors that hold float values, float or quantized, each with its partner's name in the float model.
+
+    The quantizer puts a QUANTIZE or DEQUANTIZE where integers meet floats and names what that makes itself: the float
+    model knows it by what went in. Of two tensors with one name the integers are taken, as they are what is computed
+    with.
+    """
+    partners = {
+        operator.outputs[0]: operator.inputs[0]
+        for operator in graph.operators
+        if operator.kind in ("QUANTIZE", "DEQUANTIZE")
+    }
+    chosen: dict[str, int] = {}
+    for index in dict.fromkeys(_produced(graph)):
+        origin = index
+        while origin in partners:
+            origin = partners[origin]
+        name, dtype = graph.tensors[origin].name, graph.tensors[index].dtype
+        if graph.is_constant(origin) or not (dtype == "float32" or (dtype in _INTEGERS and _has_scale(graph, index))):
+            continue
+        if name not in chosen or graph.tensors[chosen[name]].dtype == "float32":
+            chosen[name] = index
+    return {index: name for name, index in chosen.items()}
+
+
+def _has_scale(graph: Graph, index: int) -> bool:
+    return graph.tensors[index].scales == 1
+
+
+def _produced(graph: Graph) -> Iterator[int]:
+    """Yield the tensors that inputs and operators make, in the order of execution."""
+    yield from (index for _, index in graph.inputs)
+    yield from (index for operator in graph.operators for index in operator.outputs if index >= 0)
 
 
 def float_activations(graph: Graph) -> tuple[int, ...]:
     """Return the float tensors that inputs and operators produce, each once."""
-    produced = [index for _, index in graph.inputs]
-    produced += [index for operator in graph.operators for index in operator.outputs]
-    return tuple(i for i in dict.fromkeys(produced) if i >= 0 and graph.tensors[i].dtype == "float32")
+    return tuple(index for index in dict.fromkeys(_produced(graph)) if graph.tensors[index].dtype == "float32")
 
 
 def refuse_control_flow(model: Path, graph: Graph) -> None:
-    """Refuse a model with subgraphs: ranges inside branches that no sample takes would be unknown.
+    """Refuse a model with subgraphs: activations inside branches that no sample takes would be unknown.
 
     Raises:
         ModelError: it has several.
@@ -109,7 +160,7 @@ def refuse_control_flow(model: Path, graph: Graph) -> None:
     if graph.subgraphs > 1:
         flow = next((op.kind for op in graph.operators if op.kind in ("WHILE", "IF", "CALL_ONCE", "CALL")), "subgraphs")
         raise ModelError(
-            f"The model {model.name} has control flow ({flow}), whose activations are not calibrated.",
+            f"The model {model.name} has control flow ({flow}), whose activations are not seen.",
             hint="Build it with the recipe weight-int8 or float32, or unroll its loops.",
         )
 
