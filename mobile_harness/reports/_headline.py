@@ -50,13 +50,8 @@ def advise(
     not_expressible: Sequence[NotExpressible],
     failed: Sequence[FailedBuild],
 ) -> tuple[Advice, ...]:
-    """Return one advice a target, in the order of their names."""
-    named = (
-        (build.target for build in builds),
-        (item.target for item in not_expressible),
-        (item.target for item in failed),
-    )
-    targets = sorted(set().union(*named))
+    """Return one advice a target, in the order of the builds; targets without one come last."""
+    targets = dict.fromkeys(item.target for group in (builds, not_expressible, failed) for item in group)
     return tuple(_advice(target, builds, rows, _unmade(target, not_expressible, failed)) for target in targets)
 
 
