@@ -1,4 +1,4 @@
-"""``palmtop devices``: what is within reach, and why something is not."""
+"""``palmtop devices``: what is within reach, why something is not, and what is known of devices that are not here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mobile_harness.cli._device_profiles import profiles
 from toolkit.cli.console import Console
-from toolkit.cli.options import common_options
+from toolkit.cli.options import common_options, keep_examples
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,20 +16,47 @@ if TYPE_CHECKING:
     from mobile_harness.lab import Lab
 
 
-@click.command()
+HELP = """List the devices within reach, and why others cannot be used; or do what the sub-command says.
+
+The first column of the list is what `palmtop bench --device` takes.
+
+Example:
+  palmtop devices
+  palmtop devices --json
+  palmtop devices profiles --build builds
+"""
+
+
+class _ListingGroup(click.Group):
+    """A group that lists the devices when no sub-command is named: its first word is ``list`` then."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        names_one = bool(args) and (not args[0].startswith("-") or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if names_one else ["list", *args])
+
+
+@click.group(
+    cls=_ListingGroup, help=keep_examples(HELP), short_help="List the devices within reach, and why others are not."
+)
+def command() -> None:
+    """Do what the sub-command says."""
+
+
+command.add_command(profiles)
+
+
+@command.command("list")
 @common_options
-def command(console: Console) -> None:
+def listing(console: Console) -> None:
     """List the devices within reach, and why others cannot be used.
 
-    The first column is what `palmtop bench --device` takes.
-
     Example:
-      palmtop devices
+      palmtop devices list
       palmtop devices --json
     """
     from mobile_harness import lab
 
-    found = lab.discover(console.tools())
+    found = lab.discover(console.tools(), wake=True)
     document = {"schema": 1, "devices": [device.info for device in found.devices], "unusable": list(found.unusable)}
     console.result(document, lambda: _page(found))
 
