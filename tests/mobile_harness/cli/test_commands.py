@@ -22,6 +22,7 @@ def folder(tools: Tools, onnx_model: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(plans.PLANS, "quick", quick)
     monkeypatch.setattr(benching, "Limits", lambda: SHORT)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "240")  # temporary paths are long, and tables wrap
     (tmp_path / ".palmtop").mkdir()  # a project of its own, whatever lies further up
     return make_folder(tools, onnx_model, tmp_path / "builds", ("float32",))
 
