@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mobile_harness.cli._boot import boot, stop
 from mobile_harness.cli._device_profiles import profiles
 from toolkit.cli.console import Console
 from toolkit.cli.options import common_options, keep_examples
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mobile_harness.lab import Lab
 
 
+SYSTEMS = {"android": "Android", "ios": "iOS"}
 HELP = """List the devices within reach, and why others cannot be used; or do what the sub-command says.
 
 The first column of the list is what `palmtop bench --device` takes.
@@ -23,6 +25,7 @@ The first column of the list is what `palmtop bench --device` takes.
 Example:
   palmtop devices
   palmtop devices --json
+  palmtop devices boot virtual --count 8
   palmtop devices profiles --build builds
 """
 
@@ -43,6 +46,8 @@ def command() -> None:
 
 
 command.add_command(profiles)
+command.add_command(boot)
+command.add_command(stop)
 
 
 @command.command("list")
@@ -73,7 +78,7 @@ def _page(found: Lab) -> RenderableType:
             device.info.kind,
             device.info.model,
             device.info.soc,
-            device.info.os_version,
+            f"{SYSTEMS.get(device.info.platform, '')} {device.info.os_version}".strip(),
             f"{device.info.ram_mb} MB",
         )
         for device in found.devices
