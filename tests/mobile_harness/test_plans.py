@@ -42,7 +42,7 @@ def test_an_unknown_plan_offers_the_nearest() -> None:
         ({"min_runs": 0}, "one run"),
         ({"threads": -1}, "threads"),
         ({"warmup_min_s": 9}, "warmup_min_s"),
-        ({"max_seconds": 1}, "min_seconds"),
+        ({"max_seconds": 0.5}, "min_seconds"),
         ({"session_deadline_s": 12}, "deadline"),
     ],
 )
