@@ -104,12 +104,17 @@ def _new_run(work: Work, tools: Tools) -> RunRecord:
             manifest=work.manifest,
             plan=plan,
             cells=_cells(run_id, devices, builds, plan),
-            toolchain=(ToolVersion(name="python", version=platform.python_version()),),
+            toolchain=_toolchain(devices),
         )
         if not work.store.has(run_id):
             work.store.create(record)
             return record
     raise AssertionError("eight random run ids were taken")
+
+
+def _toolchain(devices: tuple[Device, ...]) -> tuple[ToolVersion, ...]:
+    python = ToolVersion(name="python", version=platform.python_version())
+    return tuple(dict.fromkeys([python, *(tool for device in devices for tool in device.tools)]))
 
 
 def _cells(run_id: str, devices: tuple[Device, ...], builds: tuple[BuildEntry, ...], plan: RunPlan) -> tuple[Cell, ...]:

@@ -28,13 +28,26 @@ class Lab:
     unusable: tuple[Unusable, ...]
 
 
-def discover(tools: Tools) -> Lab:
-    """Ask every transport. One that fails is itself listed as unusable, with the reason."""
-    found = [_ask(name, tools) for name in discovery.names(ROOM)]
+def discover(tools: Tools, *, wake: bool = False) -> Lab:
+    """Ask every transport. One that fails is itself listed as unusable, with the reason.
+
+    ``wake`` starts what a transport works through (an adb server) where it does not run yet; looking alone never does.
+    """
+    names = discovery.names(ROOM)
+    asleep = [item for name in names for item in _wake(name, tools)] if wake else []
+    found = [_ask(name, tools) for name in names]
     return Lab(
         devices=tuple(device for part in found for device in part.devices),
-        unusable=tuple(item for part in found for item in part.unusable),
+        unusable=tuple(dict.fromkeys([*asleep, *(item for part in found for item in part.unusable)])),
     )
+
+
+def _wake(name: str, tools: Tools) -> tuple[Unusable, ...]:
+    try:
+        wake = getattr(discovery.load(ROOM, name), "wake", None)
+        return tuple(wake(tools)) if wake is not None else ()
+    except PalmtopError as error:
+        return (Unusable(transport=name, serial="", reason=error.message, hint=error.hint),)
 
 
 def _ask(name: str, tools: Tools) -> Found:

@@ -30,7 +30,8 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep every test off the user's cache, history and settings."""
+    """Keep every test off the user's cache, history, settings and adb server."""
+    monkeypatch.setenv("PALMTOP_ADB_SERVERS", "none")
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path_factory.getbasetemp() / "palmtop-cache"))
     monkeypatch.setenv("NO_COLOR", "1")
 

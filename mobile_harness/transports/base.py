@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mobile_harness.records import DeviceInfo, RunPlan
-from toolkit.core.artifacts import Blob
+from toolkit.core.artifacts import Blob, ToolVersion
 from toolkit.core.errors import PalmtopError
 from toolkit.core.tools import Tools
 
@@ -63,6 +63,10 @@ class Device(Protocol):
     @property
     def runner(self) -> str:
         """The kind of runner it uses, such as ``python``; figures of different kinds are never compared."""
+
+    @property
+    def tools(self) -> tuple[ToolVersion, ...]:
+        """The programs it is reached through, with their versions; they stand in every record of a run."""
 
     def push(self, blob: Blob) -> str:
         """Put a file or folder on the device and return its place there.
@@ -128,7 +132,11 @@ class Found:
 
 
 class Transport(Protocol):
-    """A way to reach devices: a module of this room."""
+    """A way to reach devices: a module of this room.
+
+    A module may also have ``wake(tools) -> tuple[Unusable, ...]``: start the program it works through, where the user
+    asked to see the devices, and say why that failed. :meth:`discover` never does.
+    """
 
     def discover(self, tools: Tools) -> Found:
         """Return the devices within reach. Changes nothing on them and ends within seconds.

@@ -23,7 +23,7 @@ import psutil
 from mobile_harness.records import DeviceInfo
 from mobile_harness.transports.base import DeviceFailed, Found, Job, News
 from toolkit.core import codec, process
-from toolkit.core.artifacts import Blob
+from toolkit.core.artifacts import Blob, ToolVersion
 from toolkit.core.clock import Clock
 from toolkit.core.errors import OutputError, ToolMissing
 from toolkit.core.isolation import CHILD_ENVIRONMENT
@@ -53,6 +53,7 @@ class HostDevice:
     def __init__(self, clock: Clock, command: tuple[str, ...] = RUNNER) -> None:
         self.info = describe()
         self.runner = "python"
+        self.tools: tuple[ToolVersion, ...] = ()
         self._clock = clock
         self._command = command
         self._scratch: Path | None = None
@@ -65,7 +66,7 @@ class HostDevice:
             raise DeviceFailed(f"There is no {blob.path}.", kind="build_changed", hint=_REBUILD)
         try:
             if not place.exists():
-                copy_blob(blob, place)
+                _copy_whole(blob, place)
             found = sha256_of(place)
         except OutputError as error:
             raise DeviceFailed(error.message, kind="storage", hint="Free space in the temporary folder.") from error
@@ -136,6 +137,17 @@ class HostDevice:
             except OutputError as error:
                 raise DeviceFailed(error.message, kind="storage", hint="Set TMPDIR to a folder with room.") from error
         return self._scratch
+
+
+def _copy_whole(blob: Blob, place: Path) -> None:
+    """Copy under another name and rename at the end: what an interrupt or a full disk cuts short is never taken up."""
+    half = place.with_name(f".{place.name}.partial")
+    try:
+        copy_blob(blob, half)
+        with writing_to(place):
+            half.rename(place)
+    finally:
+        _remove(half)
 
 
 def _remove(place: Path) -> None:

@@ -46,22 +46,32 @@ def host_order(system: System, app: App, word: str) -> tuple[str, dict[str, Any]
     Raises:
         BadOrder: the word is no order, or asks for a runtime that this app does not have.
     """
-    try:
-        padded = word[:ORDER_MAX] + "=" * (-len(word) % 4)
-        plain = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise BadOrder(f"the extra palmtop is no base64url of JSON: {error}") from error
+    view = View(system.files, system.app_view_identity(app.package), f"{app.data}/files")
+    plain = _read_word(view, word)
     if not isinstance(plain, dict) or not _RUN.fullmatch(str(plain.get("run"))):
         raise BadOrder("the order has no run of eight hex digits")
     target = plain.setdefault("target", app.manifest.targets[0] if app.manifest.targets else "")
     if target not in app.manifest.targets:
         raise BadOrder(f"this app executes {', '.join(app.manifest.targets) or 'nothing'}, not {target!r}")
-    view = View(system.files, system.app_view_identity(app.package), f"{app.data}/files")
     for name in ("model", "golden"):
         if isinstance(plain.get(name), str):
             plain[name] = str(_host_path(view, plain[name]))
     plain["out"] = str(result_path(system, app, plain["run"]))
     return plain["run"], plain
+
+
+def _read_word(view: View, word: str) -> Any:
+    """Return the order as it was sent: as base64url of JSON, or as ``@`` and the path of a file of JSON."""
+    try:
+        if word.startswith("@"):
+            with view.open_read(word[1:]) as file:
+                return json.loads(file.read(ORDER_MAX))
+        padded = word[:ORDER_MAX] + "=" * (-len(word) % 4)
+        return json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise BadOrder(f"the extra palmtop is no base64url of JSON: {error}") from error
+    except OSError as error:
+        raise BadOrder(f"the order's file {word[1:]} cannot be read: {error.strerror}") from error
 
 
 def _host_path(view: View, path: str) -> Path:

@@ -1,0 +1,155 @@
+"""Our folder on a device: whose it is, what is in it, what we changed on the device, and how it all goes away again.
+
+Every device object owns one folder under :data:`ROOT`, named after this computer, this process and a random word. What
+a process left that was killed is swept by the next one on the same computer; what another computer left, after a day.
+Settings that we change are written down on the device before they are changed, so that whoever comes next can restore
+them; they are restored when the last owner has gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+import psutil
+
+from mobile_harness.adb.errors import AdbFailed, kind_of_failed_file
+from mobile_harness.adb.session import Session
+
+ROOT: Final = "/data/local/tmp/palmtop"
+COMMAND_S: Final = 20.0
+FOREIGN_S: Final = 24 * 3600
+CHANGES: Final = {
+    "stay_on_while_plugged_in": "7",
+    "window_animation_scale": "0",
+    "transition_animation_scale": "0",
+    "animator_duration_scale": "0",
+}
+"""Settings of Android's space ``global`` that we change: the screen stays awake on power, nothing is animated."""
+_OWNER: Final = re.compile(r"([0-9a-f]{8})-(\d{1,10})-(\d{1,12})-[0-9a-f]{8}")
+_ROW: Final = re.compile(r"(\d{1,12}) ([0-9a-f-]{1,60})/alive")
+
+_LIST: Final = """cd "$1" 2>/dev/null || exit 0
+date +%s
+stat -c '%Y %n' */alive 2>/dev/null
+exit 0"""
+_NOTE: Final = f"""mkdir -p "$1/$2" && date +%s > "$1/$2/alive" || exit 1
+[ -e "$1/undo" ] && exit 0
+for key in {" ".join(CHANGES)}; do echo "$key=$(settings get global $key)"; done > "$1/$2/undo" || exit 1
+mv "$1/$2/undo" "$1/undo"
+"""
+_PUT: Final = " && ".join(f'settings put global "${2 * at + 1}" "${2 * at + 2}"' for at in range(len(CHANGES)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owned:
+    """The folders under :data:`ROOT`: which are of the living, which of the dead."""
+
+    living: tuple[str, ...]
+    dead: tuple[str, ...]
+
+
+class Place:
+    """Our folder on one device; made when it is first needed."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._name = f"{_this_computer()}-{os.getpid()}-{_started_s(os.getpid())}-{secrets.token_hex(4)}"
+        self._made = False
+        self.refusal = ""
+        """Why the device's settings could not be changed; empty when they could."""
+
+    @property
+    def path(self) -> str:
+        """The folder."""
+        return f"{ROOT}/{self._name}"
+
+    def make(self) -> None:
+        """Sweep what the dead left, make our folder, note the device's settings and change them. Once.
+
+        Raises:
+            AdbFailed: the device cannot be reached, or has no room.
+        """
+        if self._made:
+            return
+        self.sweep()
+        made = self._session.script(_NOTE, [ROOT, self._name], COMMAND_S)
+        if made.code:
+            raise AdbFailed(
+                f"Our folder on {self._session.name} cannot be made: {made.said()}",
+                kind=kind_of_failed_file(made.said()),
+            )
+        self._made = True
+        changed = self._session.script(_PUT, [word for pair in CHANGES.items() for word in pair], COMMAND_S)
+        self.refusal = changed.said() or "no reason is given" if changed.code else ""
+
+    def sweep(self) -> None:
+        """Remove the folders of the dead, and restore the settings when no one else is left."""
+        owned = self._owned()
+        if owned.dead:
+            self._remove([f"{ROOT}/{name}" for name in owned.dead])
+        if not owned.living:
+            self._restore()
+
+    def clear(self) -> None:
+        """Remove our folder and what the dead left; the last one restores the settings. Safe to call twice."""
+        self._remove([self.path])
+        self._made = False
+        self.sweep()
+
+    def _remove(self, paths: list[str]) -> None:
+        gone = self._session.run(["rm", "-rf", *paths], COMMAND_S + 40)
+        if gone.code:
+            raise AdbFailed(f"What we put on {self._session.name} cannot be removed: {gone.said()}", kind="refused")
+
+    def _owned(self) -> Owned:
+        first, _, rest = self._session.script(_LIST, [ROOT], COMMAND_S).text.partition("\n")
+        now = int(first) if first.strip().isdigit() else 0
+        living: list[str] = []
+        dead: list[str] = []
+        for line in rest.splitlines():
+            row = _ROW.fullmatch(line.strip())
+            if row is None or _OWNER.fullmatch(row.group(2)) is None:
+                continue
+            name, age_s = row.group(2), now - int(row.group(1))
+            (living if name != self._name and _lives(name, age_s) else dead).append(name)
+        return Owned(living=tuple(living), dead=tuple(name for name in dead if name != self._name))
+
+    def _restore(self) -> None:
+        noted = self._session.run(["cat", f"{ROOT}/undo"], COMMAND_S)
+        if noted.code:
+            return  # nothing was changed
+        before = dict(line.split("=", 1) for line in noted.text.splitlines() if "=" in line)
+        for key in CHANGES.keys() & before.keys():
+            value = before[key]
+            words = ["delete", "global", key] if value in ("null", "") else ["put", "global", key, value]
+            self._session.run(["settings", *words], COMMAND_S)
+        self._session.run(["rm", "-f", f"{ROOT}/undo"], COMMAND_S)
+        self._session.run(["rmdir", ROOT], COMMAND_S)
+
+
+def _lives(name: str, age_s: int) -> bool:
+    """Say whether an owner may still be at work: of this computer its process says so, of another its age."""
+    found = _OWNER.fullmatch(name)
+    assert found is not None
+    computer, pid, started_s = found.groups()
+    if computer != _this_computer():
+        return age_s < FOREIGN_S
+    return _started_s(int(pid)) == int(started_s)
+
+
+def _started_s(pid: int) -> int:
+    """Return when a process of this computer began, 0 when there is none."""
+    try:
+        return int(psutil.Process(pid).create_time())
+    except (psutil.Error, OverflowError):
+        return 0
+
+
+def _this_computer() -> str:
+    return hashlib.sha256(f"palmtop {platform.node()}".encode()).hexdigest()[:8]
