@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,9 @@ FILE = "history.sqlite"
 NOT_YET = Failure(kind="interrupted", message="The run stopped before this cell ended.", hint="Resume the run.")
 IMPORT_MAX_BYTES = 512 << 20
 _BUSY_MS = 30_000
+_RUN_ID = re.compile(r"[0-9]{8}-[0-9]{4}-[0-9a-f]{4}")
+_CELL_ID_MAX = 300
+_WHOLE_MAX = (1 << 63) - 1
 
 _META = sa.MetaData()
 _RUNS = sa.Table(
@@ -44,7 +48,7 @@ _CELLS = sa.Table(
     "cells",
     _META,
     sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("cell_id", sa.String(300), primary_key=True),
+    sa.Column("cell_id", sa.String(_CELL_ID_MAX), primary_key=True),
     sa.Column("position", sa.Integer, nullable=False),
     sa.Column("outcome", sa.String(16), nullable=False),
     sa.Column("record", sa.Text, nullable=False),
@@ -53,7 +57,7 @@ _SESSIONS = sa.Table(
     "sessions",
     _META,
     sa.Column("run_id", sa.String(64), primary_key=True),
-    sa.Column("cell_id", sa.String(300), primary_key=True),
+    sa.Column("cell_id", sa.String(_CELL_ID_MAX), primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
     sa.Column("record", sa.Text, nullable=False),
 )
@@ -301,15 +305,60 @@ def record_of(plain: Any, *, what: str) -> RunRecord:
     """Turn the JSON of a run into the run.
 
     Raises:
-        BadInput: it is no run, is damaged, or is of a newer palmtop.
+        BadInput: it is no run, is damaged, contradicts itself, or is of a newer palmtop.
     """
     schema = plain.get("schema") if isinstance(plain, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise BadInput(f"The {what} is of schema {schema}; this palmtop reads up to {SCHEMA}.", hint="Update palmtop.")
     try:
-        return codec.structure(_with_kinds(plain), RunRecord, what=what)
+        record = codec.structure(_with_kinds(plain), RunRecord, what=what)
     except SettingsError as error:
-        raise BadInput(error.message, hint="It is no run that `palmtop history export` wrote.") from error
+        raise BadInput(error.message, hint=_NO_RUN_HINT) from error
+    fault = next(_faults(record, plain), None)
+    if fault is not None:
+        raise BadInput(f"The {what} is no run of palmtop's: {fault}.", hint=_NO_RUN_HINT)
+    return record
+
+
+_NO_RUN_HINT = "It is no run that `palmtop history export` wrote."
+
+
+def _faults(record: RunRecord, plain: Any) -> Iterator[str]:
+    """Yield what no run of ours has; the types fit. Ids become names of files, and figures go into logarithms."""
+    if not _RUN_ID.fullmatch(record.id):
+        yield f"its id {record.id[:80]!r} is not such as 20261123-0041-7f3a"
+    if _largest(plain) > _WHOLE_MAX:
+        yield "it holds a number of more than 64 bits"
+    ids = [cell.id for cell in record.cells]
+    if len(set(ids)) < len(ids):
+        yield "two of its cells have one id"
+    for cell in record.cells:
+        yield from (f"its cell {cell.id[:80]!r} {fault}" for fault in _cell_faults(cell, record))
+
+
+def _cell_faults(cell: Cell, record: RunRecord) -> Iterator[str]:
+    if not 0 < len(cell.id) <= _CELL_ID_MAX:
+        yield "has no usable id"
+    if cell.run_id != record.id:
+        yield f"is of the run {cell.run_id[:80]!r}"
+    if cell.outcome == "measured" and not cell.sessions:
+        yield "is measured without a session"
+    if cell.size_bytes < 0:
+        yield "has a negative size"
+    indices = [session.index for session in cell.sessions]
+    if len(set(indices)) < len(indices) or min(indices, default=0) < 0:
+        yield "has sessions that are not numbered each by its own"
+    for session in cell.sessions:
+        times = (*session.latency_ns, session.load_cold_ns, session.load_warm_ns, session.first_ns)
+        if not session.latency_ns or min(times) < 0 or session.runs < 0 or session.stride < 1:
+            yield f"has a session {session.index} without latencies, or with a negative time or count"
+
+
+def _largest(plain: Any) -> int:
+    """Return the largest magnitude of all whole numbers in a JSON value."""
+    if isinstance(plain, dict | list):
+        return max(map(_largest, plain.values() if isinstance(plain, dict) else plain), default=0)
+    return abs(plain) if isinstance(plain, int) else 0
 
 
 def _with_kinds(plain: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -96,9 +96,20 @@ def _matching(lab: Lab, word: str) -> tuple[Device, ...]:
     raise unknown_name("device", word, {"all", *names})
 
 
+def _taken(lock: filelock.FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0.5)
+    except filelock.Timeout:
+        return False
+    return True
+
+
 @contextmanager
-def reserve(device: Device, tools: Tools) -> Iterator[None]:
-    """Keep other palmtop processes of this user off a device for the length of the block; waits until it is free."""
+def reserve(device: Device, tools: Tools, give_up: Callable[[], None]) -> Iterator[None]:
+    """Keep other palmtop processes of this user off a device for the length of the block; waits until it is free.
+
+    ``give_up`` is called twice a second while it waits, and ends the waiting by raising.
+    """
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", selector(device))
     folder = tools.store.root / "locks"
     with writing_to(folder):
@@ -107,8 +118,10 @@ def reserve(device: Device, tools: Tools) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        tools.emit(Event(subject=selector(device), phase="waiting", message="another palmtop is measuring on it"))
-        lock.acquire()
+        words = "another palmtop is measuring on it: waiting"
+        tools.emit(Event(subject=selector(device), phase="noted", message=words))
+        while not _taken(lock):
+            give_up()
     try:
         yield
     finally:

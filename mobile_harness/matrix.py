@@ -13,6 +13,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -30,6 +33,8 @@ from toolkit.core.manifest import BuildEntry
 from toolkit.core.tools import Tools
 
 UTC = "%Y-%m-%dT%H:%M:%SZ"
+RESUMED_APART_S = 3600.0
+"""A device that rested longer between two sessions of a cell may be in another state."""
 
 
 class Sink(Protocol):
@@ -173,7 +178,7 @@ class _Turns:
         return None
 
     def _session(self, name: str, index: int) -> Failure | None:
-        with lab.reserve(self._device, self._tools):
+        with lab.reserve(self._device, self._tools, self._give_up):
             got = self._attempt(name, index)
             if isinstance(got, Failure) and got.kind in RETRIED:
                 self._tell(name, f"session {index + 1}: {got.message} Taken once more.", level="warning")
@@ -185,6 +190,10 @@ class _Turns:
         self._cells[name] = cell
         self._setting.sink.add_session(cell.run_id, cell.id, got)
         return None
+
+    def _give_up(self) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
 
     def _attempt(self, name: str, index: int) -> Session | Failure:
         cell, deployed = self._cells[name], self._deployed[name]
@@ -210,6 +219,7 @@ class _Turns:
         got = figures(finish, frame)
         if isinstance(got, Failure):
             return got
+        got = dataclasses.replace(got, palmtop=version("palmtop"))
         return self._same_runtime(name, finish.transcript.bodies(Hello)) or got
 
     def _same_runtime(self, name: str, hellos: Sequence[Hello]) -> Failure | None:
@@ -235,7 +245,7 @@ class _Turns:
             self._cells[name],
             outcome="failed" if failure else "measured",
             failure=failure,
-            doubts=() if failure else _doubts(self._cells[name]),
+            doubts=() if failure else self._doubts(name),
             ended_utc=_utc(self._tools),
         )
         self._cells[name] = cell
@@ -246,6 +256,11 @@ class _Turns:
             self._tools.emit(Event(subject=subject, phase="failed", message=failure.message, level="warning"))
         else:
             self._tools.emit(Event(subject=subject, phase="done", message=_words(cell)))
+
+    def _doubts(self, name: str) -> tuple[Doubt, ...]:
+        cell = self._cells[name]
+        resumed = bool(self._slots[name].cell.sessions)
+        return (*_doubts(cell), *(resumed_doubt(cell.sessions) if resumed else ()))
 
     def _tell(self, name: str, message: str, *, done: int = 0, level: Level = "info") -> None:
         total = self._cells[name].plan.sessions
@@ -272,9 +287,35 @@ def _doubts(cell: Cell) -> tuple[Doubt, ...]:
     )
 
 
+def resumed_doubt(sessions: Sequence[Session]) -> tuple[Doubt, ...]:
+    """Return the doubt about the sessions of a resumed cell, if they lie apart or several versions took them.
+
+    Starts that are no time, as imported records may have, count as not apart.
+    """
+    starts = sorted(start for session in sessions if (start := _moment(session.started_utc)) is not None)
+    apart_s = max(((late - early).total_seconds() for early, late in pairwise(starts)), default=0.0)
+    versions = len({session.palmtop for session in sessions})
+    if apart_s <= RESUMED_APART_S and versions < 2:
+        return ()
+    minutes, by = int(apart_s // 60), "version" if versions == 1 else "versions"
+    words = (
+        f"The run was resumed: sessions {minutes} minutes apart, taken by {versions} {by} of palmtop, count as one "
+        "cell; what changed in between is in its figures."
+    )
+    return (Doubt(kind="resumed", message=words),)
+
+
+def _moment(utc: str) -> datetime | None:
+    try:
+        return datetime.strptime(utc, "%Y-%m-%dT%H:%M:%S%z")
+    except ValueError:
+        return None
+
+
 def _words(cell: Cell) -> str:
     summary = stats.summarise([session.latency_ns for session in cell.sessions])
-    return f"median {summary.median_ns / 1e6:.3g} ms over {summary.sessions} sessions ({cell.device.kind})"
+    median = "no median, too few runs" if summary.median_ns is None else f"median {summary.median_ns / 1e6:.3g} ms"
+    return f"{median} over {summary.sessions} sessions ({cell.device.kind})"
 
 
 def _utc(tools: Tools) -> str:

@@ -87,7 +87,7 @@ class Session:
     ``latency_ns`` keeps every ``stride``-th of the ``runs`` timed inferences (0: all of them), in order.
     ``busy_share`` is the part of all processor time that other processes took during the series, ``steal_share`` the
     part that a hypervisor took, ``load_1m`` the load average before it; None where the device does not tell. ``notes``
-    are the codes of the runner's own warnings.
+    are the codes of the runner's own warnings. ``palmtop`` is the version that took it, empty in records of before.
     """
 
     index: int
@@ -108,6 +108,7 @@ class Session:
     steal_share: float | None = None
     load_1m: float | None = None
     notes: tuple[str, ...] = ()
+    palmtop: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,13 +91,14 @@ def spread(values: Sequence[float]) -> float:
 class Summary:
     """A cell's latency in nanoseconds: geometric means over sessions of each session's own percentile.
 
-    ``p90_ns`` and ``p99_ns`` are None unless every session has enough runs to publish its own. ``interval`` is of the
-    median, None for a single session.
+    ``median_ns``, ``p90_ns`` and ``p99_ns`` are None unless every session has enough runs to publish its own: 6, 36 and
+    368. ``interval`` is of the median, None without one and for a single session. ``spread`` is of the sessions' middle
+    values whether or not they are published, for doubts.
     """
 
     sessions: int
     runs: int
-    median_ns: float
+    median_ns: float | None
     interval: Interval | None
     p90_ns: float | None
     p99_ns: float | None
@@ -114,11 +115,12 @@ def summarise(sessions: Sequence[Series]) -> Summary:
     if not sessions or not all(sessions):
         raise ValueError("a summary needs sessions, and each needs runs")
     medians = [float(max(percentile(series, 0.5), 1)) for series in sessions]
+    median_ns = _over_sessions(sessions, 0.5)
     return Summary(
         sessions=len(sessions),
         runs=sum(map(len, sessions)),
-        median_ns=geometric_mean(medians),
-        interval=interval(medians),
+        median_ns=median_ns,
+        interval=None if median_ns is None else interval(medians),
         p90_ns=_over_sessions(sessions, 0.9),
         p99_ns=_over_sessions(sessions, 0.99),
         min_ns=min(map(min, sessions)),

@@ -69,11 +69,11 @@ def _accuracy_size(document: Document) -> Chart | None:
 
 def _cost(document: Document, done: Sequence[Measured], suffix: str) -> Chart | None:
     """Draw accuracy against latency, without a score size against latency; a stand-in's latency does not count."""
-    own = [(row, item) for row, item in done if not item.stand_in]
+    own = [(row, item.median_ns) for row, item in done if item.median_ns is not None and not item.stand_in]
     if not own:
         return None
-    unit = numbers.time_unit(item.median_ns for _, item in own)
-    points = [(row, row.accuracy, item.median_ns / unit.scale) for row, item in own if row.accuracy]
+    unit = numbers.time_unit(median for _, median in own)
+    points = [(row, row.accuracy, median / unit.scale) for row, median in own if row.accuracy]
     if points:
         return _scatter(document, points, _Cost(word="latency", title="Median latency", unit=unit.name), suffix)
     return _size_latency(document, own, unit, suffix)
@@ -146,11 +146,9 @@ def _front(points: Iterable[Spec]) -> list[Spec]:
     return front
 
 
-def _size_latency(document: Document, done: Sequence[Measured], unit: numbers.Unit, suffix: str) -> Chart:
+def _size_latency(document: Document, done: Sequence[tuple[Row, float]], unit: numbers.Unit, suffix: str) -> Chart:
     size = numbers.size_unit(row.size_bytes for row, _ in done)
-    values = [
-        vega.names(row) | {"x": row.size_bytes / size.scale, "y": item.median_ns / unit.scale} for row, item in done
-    ]
+    values = [vega.names(row) | {"x": row.size_bytes / size.scale, "y": median / unit.scale} for row, median in done]
     encoding = {
         "x": vega.axis("x", f"Size, {size.name}", zero=True, padding=14),
         "y": vega.axis("y", f"Median latency, {unit.name}", zero=True, padding=14),
@@ -162,16 +160,21 @@ def _size_latency(document: Document, done: Sequence[Measured], unit: numbers.Un
         summary=f"Size of each build against its median latency{suffix}; down and to the left is better.",
         spec=vega.frame([{"mark": POINT, "encoding": encoding}], values, height=230),
         columns=("Build", f"Size {size.name}", f"Median latency {unit.name}"),
-        rows=tuple((row.build_id, size.bare(row.size_bytes), unit.bare(item.median_ns)) for row, item in done),
+        rows=tuple((row.build_id, size.bare(row.size_bytes), unit.bare(median)) for row, median in done),
     )
 
 
 def _sessions(document: Document, done: Sequence[Measured], suffix: str) -> Chart | None:
-    figures = [(row, session) for row, item in done for session in item.sessions]
+    figures = [(row, session) for row, item in done if item.median_ns is not None for session in item.sessions]
     if not figures:
         return None
-    unit = numbers.time_unit(max(item.median_ns, item.p90_ns or 0) for _, item in figures)
-    values = [_spread(row, item, unit) for row, item in figures]
+    unit = numbers.time_unit(item.p90_ns or item.median_ns for _, item in figures)
+    values = [
+        _spread(row, session, item.median_ns, unit)
+        for row, item in done
+        if item.median_ns is not None
+        for session in item.sessions
+    ]
     x = vega.axis("median", "% from the build's median", zero=True)
     y = vega.bars(document) | {"yOffset": {"field": "session", "type": "ordinal"}}
     y["y"] = y["y"] | {
@@ -203,9 +206,8 @@ def _sessions(document: Document, done: Sequence[Measured], suffix: str) -> Char
     )
 
 
-def _spread(row: Row, item: SessionFigures, unit: numbers.Unit) -> Spec:
+def _spread(row: Row, item: SessionFigures, centre: float, unit: numbers.Unit) -> Spec:
     """Return a session's figures in per cent around its build's median, which stands beside the build's name."""
-    centre = row.performance.median_ns if row.performance else float(item.median_ns)
     times = {"median": item.median_ns, "q25": item.q25_ns, "q75": item.q75_ns, "p90": item.p90_ns}
     shown = {key: None if value is None else 100 * (value / centre - 1) for key, value in times.items()}
     named = vega.names(row)

@@ -27,6 +27,7 @@ _FRACTIONS = frozenset({"top1", "top5", "accuracy"})
 _STAND_IN = "stand_in_runtime"
 _NOWHERE = "Nothing was measured in this run."
 _PHONES = "Phone figures."
+_NOT_HELD_OUT = "Scored on the calibration data, not on held-out samples: the drop may be understated."
 _MIXED = "Rows marked host, emulator, simulator or virtual are not a phone's figures; only phones are ranked."
 _NOT_A_PHONE: dict[Kind, str] = {
     "phone": _PHONES,
@@ -51,6 +52,7 @@ def document_of(run: RunRecord) -> Document:
         created_utc=run.created_utc,
         model=manifest.source.name,
         where=_where(rows),
+        notes=_notes(manifest),
         headline=advices,
         rows=tuple(replace(row, advised=row.build_id in advised) for row in rows),
         builds=builds,
@@ -74,6 +76,14 @@ def _where(rows: Sequence[Row]) -> str:
     return _NOT_A_PHONE[kinds.pop()] if len(kinds) == 1 else _MIXED
 
 
+def _notes(manifest: Manifest) -> tuple[str, ...]:
+    calibration, verification = manifest.calibration, manifest.verification
+    same = calibration is not None and verification is not None and calibration.sha256 == verification.sha256
+    if same:
+        return (_NOT_HELD_OUT,)
+    return (verification.note,) if verification is not None and verification.note else ()
+
+
 def _build(manifest: Manifest, entry: BuildEntry) -> BuildFacts:
     return BuildFacts(
         id=entry.id,
@@ -95,6 +105,7 @@ def _build(manifest: Manifest, entry: BuildEntry) -> BuildFacts:
         layer_errors_note=entry.layer_errors_note,
         accuracy=_accuracy(entry.score) if entry.score else None,
         verdict=entry.verdict,
+        verdict_reason=entry.verdict_reason,
         golden_sha256=entry.golden_sha256,
     )
 
@@ -161,6 +172,7 @@ def _row(cell: Cell, build: BuildFacts | None, device_name: str) -> Row:
         size_ratio=build.size_ratio if build else None,
         accuracy=build.accuracy if build else None,
         verdict=build.verdict if build else None,
+        verdict_reason=build.verdict_reason if build else "",
         performance=_performance(cell) if cell.outcome == "measured" and cell.sessions else None,
         runner=cell.runner,
         runtime=cell.runtime,
@@ -184,6 +196,7 @@ def _unmeasured(build: BuildFacts) -> Row:
         size_ratio=build.size_ratio,
         accuracy=build.accuracy,
         verdict=build.verdict,
+        verdict_reason=build.verdict_reason,
         performance=None,
         runner="",
         runtime=build.requirements.runtime,
@@ -230,7 +243,7 @@ def _session(session: Session) -> SessionFigures:
     return SessionFigures(
         index=session.index,
         runs=_runs(session),
-        median_ns=stats.percentile(series, 0.5),
+        median_ns=stats.published(series, 0.5),
         q25_ns=stats.percentile(series, 0.25) if quartiles else None,
         q75_ns=stats.percentile(series, 0.75) if quartiles else None,
         p90_ns=stats.published(series, 0.9),

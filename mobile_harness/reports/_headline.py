@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mobile_harness.records import Doubt, Kind
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports.base import Accuracy, Advice, BuildFacts, Performance, Row
+from toolkit.core.artifacts import Verdict
 from toolkit.core.manifest import FailedBuild, NotExpressible
 
 FLOAT = "float32"
@@ -83,7 +84,7 @@ def _common_doubts(rows: Sequence[Row]) -> frozenset[Doubt]:
 
 
 def _ship(target: str, usable: Sequence[_Candidate], base: _Candidate | None, common: frozenset[Doubt]) -> Advice:
-    on_phones = all(_phone_rows(item) for item in usable)
+    on_phones = all(_phone_medians(item) for item in usable)
     best = min(usable, key=_phone_latency if on_phones else lambda item: item.build.size_bytes)
     why = "fastest on phones" if on_phones else "smallest"
     parts = [f"{why} of the {len(usable)} that pass" if usable[1:] else "", _accuracy_words(best.build)]
@@ -109,7 +110,7 @@ def _readiness(item: _Candidate) -> tuple[int, int]:
 
 def _not_yet(target: str, item: _Candidate, base: _Candidate | None) -> Advice:
     stop = item.build.verdict == "fail"
-    parts = [_accuracy_words(item.build) or "its accuracy was not checked, `palmtop verify` does"]
+    parts = [_verdict_words(item.build)]
     if item.build.verdict == "undecided":
         parts.append(_missing_words(item.build.accuracy))
     if item.failed:
@@ -128,6 +129,22 @@ def _not_yet(target: str, item: _Candidate, base: _Candidate | None) -> Advice:
         reason="; ".join(parts),
         figures=where_words(item.measured),
     )
+
+
+def _verdict_words(build: BuildFacts) -> str:
+    """Say why a build is not through: a reason comes before the score, which may look fine all the same."""
+    if build.verdict_reason and build.verdict in ("fail", "undecided"):
+        reason = build.verdict_reason.rstrip(".")
+        return reason[:1].lower() + reason[1:] if reason[1:2].islower() else reason
+    return _accuracy_words(build) or _CHECKED[build.verdict]
+
+
+_CHECKED: dict[Verdict | None, str] = {
+    None: "its accuracy was not checked, `palmtop verify` does",
+    "pass": "its outputs are close to the float model's",
+    "fail": "its check failed, and no reason was recorded",
+    "undecided": "its check is undecided",
+}
 
 
 def _missing_words(accuracy: Accuracy | None) -> str:
@@ -179,8 +196,11 @@ def _fidelity_words(build: BuildFacts) -> str:
 
 def _latency_words(item: _Candidate, base: _Candidate | None) -> str:
     rows = _phone_rows(item) or item.measured
-    medians = [row.performance.median_ns for row in rows if row.performance]
+    medians = _medians(rows)
+    if not medians:
+        return "latency not known, too few runs"
     unit = numbers.time_unit(medians)
+    rows = tuple(row for row in rows if _medians((row,)))
     if len(rows) > 1:
         low, high = unit.bare(min(medians)), unit.show(max(medians))
         return f"median {low} to {high} on {len(rows)} devices"
@@ -205,6 +225,8 @@ def _speed_words(row: Row, base: _Candidate | None) -> str:
 
 def compare_words(mine: Performance, base: Performance) -> str:
     """Say how a latency stands to float32's; a factor only where the two intervals do not overlap."""
+    if mine.median_ns is None or base.median_ns is None:
+        return "too few runs for a comparison with float32"
     if mine.interval is None or base.interval is None:
         return "one session only, so no comparison with float32"
     if mine.interval.high < base.interval.low:
@@ -222,9 +244,18 @@ def _phone_rows(item: _Candidate) -> tuple[Row, ...]:
     return tuple(row for row in item.measured if row.device is not None and row.device.kind == "phone")
 
 
+def _phone_medians(item: _Candidate) -> list[float]:
+    return _medians(_phone_rows(item))
+
+
+def _medians(rows: Iterable[Row]) -> list[float]:
+    found = (row.performance.median_ns for row in rows if row.performance)
+    return [median for median in found if median is not None]
+
+
 def _phone_latency(item: _Candidate) -> tuple[int, float]:
     """Order by phones covered, then by the geometric mean of the medians there."""
-    medians = [row.performance.median_ns for row in _phone_rows(item) if row.performance]
+    medians = _phone_medians(item)
     return -len(medians), math.exp(sum(math.log(max(median, 1.0)) for median in medians) / len(medians))
 
 

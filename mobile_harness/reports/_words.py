@@ -213,6 +213,16 @@ def _about(device_name: str, builds: list[str], measured: int) -> str:
     return f"all {measured} builds on {device_name}" if whole else f"{', '.join(names)} on {device_name}"
 
 
+def verdict_reasons(document: Document) -> list[tuple[str, str, str]]:
+    """Return the id, the verdict in words and the reason of each build that did not pass for a reason that is known."""
+    shown = {"fail": "failed its check", "undecided": "is undecided"}
+    return [
+        (build.id, shown[build.verdict], build.verdict_reason)
+        for build in document.builds
+        if build.verdict_reason and build.verdict in shown
+    ]
+
+
 def row_name(row: Row) -> str:
     """Return the words for a row: the build and where it ran."""
     return f"{row.build_id} on {row.device_name}" if row.device else row.build_id

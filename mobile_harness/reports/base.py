@@ -45,11 +45,11 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionFigures:
-    """One session, a fresh process. ``q25_ns``, ``q75_ns`` and ``p90_ns`` are None where the runs are too few."""
+    """One session, a fresh process. Its percentiles, the median too, are None where the runs are too few."""
 
     index: int
     runs: int
-    median_ns: int
+    median_ns: int | None
     q25_ns: int | None
     q75_ns: int | None
     p90_ns: int | None
@@ -74,7 +74,7 @@ class Performance:
     checked. ``stand_in`` says that another runtime than the one that ships executed the build: the figures are its.
     """
 
-    median_ns: float
+    median_ns: float | None
     interval: Interval | None
     p90_ns: float | None
     p99_ns: float | None
@@ -95,7 +95,7 @@ class Row:
     """One line of the matrix: a build on a device, or a build that this run measured nowhere (``device`` is None).
 
     ``device_name`` is unique within the report. ``size_ratio`` is the float32 build's size over this one's; None where
-    the target has no float32 build. ``advised`` marks the build of a headline.
+    the target has no float32 build. ``verdict_reason`` is the build's. ``advised`` marks the build of a headline.
     """
 
     cell_id: str
@@ -109,6 +109,7 @@ class Row:
     size_ratio: float | None
     accuracy: Accuracy | None
     verdict: Verdict | None
+    verdict_reason: str
     performance: Performance | None
     runner: str
     runtime: str
@@ -132,6 +133,7 @@ class OutputError:
 class BuildFacts:
     """Where one build comes from, what it needs, and where it loses accuracy.
 
+    ``verdict_reason`` says why in a sentence where the score does not, such as that the build did not run.
     ``layer_errors`` are the worst first; ``layer_errors_note`` says why there are none where there should be.
     """
 
@@ -151,6 +153,7 @@ class BuildFacts:
     layer_errors_note: str
     accuracy: Accuracy | None
     verdict: Verdict | None
+    verdict_reason: str
     golden_sha256: str | None
 
 
@@ -177,7 +180,10 @@ class Advice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """All that a report of one run shows (schema 1). Names are added, never renamed."""
+    """All that a report of one run shows (schema 1). Names are added, never renamed.
+
+    ``notes`` are sentences that have to be read with the headline.
+    """
 
     schema: Literal[1] = 1
     palmtop: str
@@ -185,6 +191,7 @@ class Document:
     created_utc: str
     model: str
     where: str
+    notes: tuple[str, ...]
     headline: tuple[Advice, ...]
     rows: tuple[Row, ...]
     builds: tuple[BuildFacts, ...]

@@ -39,6 +39,8 @@ def _cells(document: Document, row: Row) -> Iterator[tuple[str, object]]:
     yield from _performance(row.performance)
     yield "failure", _text(f"{failure.kind}: {failure.message}") if failure else ""
     yield "doubts", _text(" | ".join(doubt.message for doubt in row.doubts))
+    yield "verdict_reason", _text(row.verdict_reason)
+    yield "notes", _text(" | ".join(document.notes))
 
 
 def _accuracy(accuracy: Accuracy | None) -> Iterator[tuple[str, object]]:
@@ -57,7 +59,7 @@ def _accuracy(accuracy: Accuracy | None) -> Iterator[tuple[str, object]]:
 def _performance(done: Performance | None) -> Iterator[tuple[str, object]]:
     if done is None:
         return
-    yield "median_ns", round(done.median_ns)
+    yield "median_ns", None if done.median_ns is None else round(done.median_ns)
     if done.interval:
         yield "median_low_ns", round(done.interval.low)
         yield "median_high_ns", round(done.interval.high)
@@ -75,7 +77,7 @@ COLUMNS = (
     "run", "device", "kind", "build", "target", "recipe", "advised", "outcome", "size_bytes", "size_ratio",
     "metric", "value", "float_value", "drop", "drop_low", "drop_high", "confidence", "samples", "verdict",
     "median_ns", "median_low_ns", "median_high_ns", "p90_ns", "p99_ns", "load_cold_ns", "load_warm_ns", "first_ns",
-    "peak_rss_kb", "sessions", "runs", "failure", "doubts",
+    "peak_rss_kb", "sessions", "runs", "failure", "doubts", "verdict_reason", "notes",
 )  # fmt: skip
 
 

@@ -223,6 +223,8 @@ def _performance_figures(row: Row, units: words.Units) -> Iterator[Figure]:
 def _spread(done: Performance, unit: numbers.Unit) -> str:
     if done.stand_in:
         return "stand-in"
+    if done.median_ns is None:
+        return "too few runs"
     return f"{unit.bare(done.interval.low)} to {unit.bare(done.interval.high)}" if done.interval else "one session"
 
 
@@ -232,6 +234,8 @@ def _problems(document: Document) -> Iterator[tuple[str, str, str, str]]:
             yield row.failure.kind, words.row_name(row), row.failure.message, row.failure.hint
         elif words.failure_words(row):
             yield row.outcome, words.row_name(row), words.failure_words(row), ""
+    for build, what, reason in words.verdict_reasons(document):
+        yield what, build, reason, ""
     for item in document.failed_builds:
         log = f"Its log: {item.log}" if item.log else ""
         yield "not built", f"{item.target} {item.recipe}", item.error, log

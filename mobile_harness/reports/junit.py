@@ -35,6 +35,8 @@ def render(document: Document) -> str:
             ("skipped", "skipped"),
         ):
             suite.set(plural, str(sum(1 for _ in suite.iter(tag))))
+    for suite in root:
+        _note(suite, document)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -51,7 +53,7 @@ def _suite(root: ET.Element, document: Document, name: str, rows: list[Row]) -> 
     suite.set("timestamp", _text(document.created_utc.removesuffix("Z")))
     for row in rows:
         case = ET.SubElement(suite, "testcase", classname=_text(row.target), name=_text(row.build_id))
-        if row.performance:
+        if row.performance and row.performance.median_ns is not None:
             case.set("time", f"{row.performance.median_ns / 1e9:.9f}")
         _outcome(case, row)
         if row.doubts:
@@ -60,10 +62,21 @@ def _suite(root: ET.Element, document: Document, name: str, rows: list[Row]) -> 
             )
 
 
+def _note(suite: ET.Element, document: Document) -> None:
+    """Put the document's notes where build servers show facts about a suite: properties, before its cases."""
+    if not document.notes:
+        return
+    properties = ET.Element("properties")
+    for note in document.notes:
+        ET.SubElement(properties, "property", name="note", value=_text(note))
+    suite.insert(0, properties)
+
+
 def _outcome(case: ET.Element, row: Row) -> None:
     if row.outcome == "failed":
         kind = row.failure.kind if row.failure else "failed"
-        ET.SubElement(case, "error", type=_text(kind), message=_text(words.failure_words(row)))
+        also = f" Its check failed, too: {_accuracy_words(row)}" if row.verdict == "fail" else ""
+        ET.SubElement(case, "error", type=_text(kind), message=_text(words.failure_words(row) + also))
     elif row.verdict == "fail":
         ET.SubElement(case, "failure", type="accuracy", message=_text(_accuracy_words(row)))
     elif row.outcome in ("skipped", "unmeasured"):
@@ -74,6 +87,8 @@ def _outcome(case: ET.Element, row: Row) -> None:
 
 
 def _accuracy_words(row: Row) -> str:
+    if row.verdict_reason:
+        return row.verdict_reason
     if row.accuracy is None:
         return "the outputs differ from the float model's"
     budget = numbers.metric_change(row.accuracy, row.accuracy.max_drop)

@@ -29,6 +29,7 @@ def render(document: Document) -> str:
         f"### {escape(document.model)}: which build to ship",
         _headline(document),
         f"**{escape(document.where)}** {_caption(document)}",
+        "\n\n".join(f"**{escape(note)}**" for note in document.notes),
         _matrix(document),
         _problems(document),
         _fold("Outputs against the float model", _outputs(document)),
@@ -116,6 +117,8 @@ def _drop(accuracy: Accuracy | None) -> str:
 
 
 def _median(done: Performance, unit: numbers.Unit) -> str:
+    if done.median_ns is None:
+        return f"{numbers.NONE} (too few runs)"
     if done.stand_in:
         return f"{unit.bare(done.median_ns)} (stand-in)"
     spread = f" ({unit.bare(done.interval.low)} to {unit.bare(done.interval.high)})" if done.interval else ""
@@ -128,6 +131,7 @@ def _problems(document: Document) -> str:
         for row in document.rows
         if words.failure_words(row)
     ]
+    lines += [f"- {escape(f'{build} {what}: {reason}')}" for build, what, reason in words.verdict_reasons(document)]
     lines += [
         f"- {escape(f'{item.target} {item.recipe} was not built: {item.error}')}" for item in document.failed_builds
     ]

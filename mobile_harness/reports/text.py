@@ -41,6 +41,7 @@ def _head(document: Document) -> str:
         f"{document.model}: run {document.run_id}",
         f"{words.moment(document.created_utc)} · palmtop {document.palmtop} · plan {words.plan_words(document.plan)}",
         document.where,
+        *document.notes,
     ]
     return "\n".join(_wrap(line) for line in lines)
 
@@ -163,6 +164,7 @@ def _layers(document: Document) -> str:
 
 def _problems(document: Document) -> str:
     lines = [f"{words.row_name(row)}: {words.failure_words(row)}" for row in document.rows if words.failure_words(row)]
+    lines += [f"{build} {what}: {reason}" for build, what, reason in words.verdict_reasons(document)]
     lines += [f"{item.target} {item.recipe} was not built: {item.error}" for item in document.failed_builds]
     lines += [f"{item.target} cannot express {item.recipe}: {item.reason}" for item in document.not_expressible]
     lines += [f"doubt: {doubt} ({', '.join(where)})" for doubt, where in words.doubts(document)]

@@ -245,6 +245,37 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"started_utc": "2026-11-20T00:00:00Z"}, "by 1 version of palmtop"),
+        ({"palmtop": "0.0.1"}, "by 2 versions of palmtop"),
+        ({"started_utc": "some day"}, None),
+    ],
+)
+def test_sessions_that_lie_apart_or_are_of_two_versions_are_doubted(
+    changes: dict[str, str], said: str | None, folder: Path, tools: Tools, on: Callable[..., None], tmp_path: Path
+) -> None:
+    on(scripted("ok"))
+    path = str(tmp_path / "h.sqlite")
+    whole = bench(BenchRequest(folder=folder, store=path, builds=("onnx-float32",)), tools)
+    (cell,) = whole.cells
+    assert [session.palmtop for session in cell.sessions] == [whole.palmtop] * 3
+    assert "resumed" not in {doubt.kind for doubt in cell.doubts}
+    first = dataclasses.replace(cell.sessions[0], **changes)  # type: ignore[arg-type]
+    half = dataclasses.replace(
+        cell, run_id="20261123-0041-7f3a", outcome="skipped", failure=NOT_YET, doubts=(), sessions=(first,)
+    )
+    History(history.locate(path)).create(dataclasses.replace(whole, id=half.run_id, cells=(half,)))
+    done = bench(BenchRequest(folder=folder, store=path, resume=half.run_id), tools)
+    found = [doubt.message for doubt in done.cells[0].doubts if doubt.kind == "resumed"]
+    assert len(done.cells[0].sessions) == 3
+    assert len(found) == (said is not None)
+    assert all(said in message for message in found if said)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_resumed_run_tries_failed_cells_again_and_refuses_other_builds(
     folder: Path, tools: Tools, on: Callable[..., None], tmp_path: Path
 ) -> None:

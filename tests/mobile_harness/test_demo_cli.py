@@ -7,12 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
+from bench_builds import make_folder, scripted
 
+from mobile_harness import plans
 from mobile_harness.cli import _demo_run, demo
 from mobile_harness.cli._demo_run import DemoOutcome, DemoRequest, failures, run_demo
-from mobile_harness.records import Failure
+from mobile_harness.history import NOT_YET, History, locate
+from mobile_harness.records import Failure, RunRecord
+from mobile_harness.transports.base import Found
 from toolkit.cli.main import execute
-from toolkit.core import codec
+from toolkit.core import codec, manifest
 from toolkit.core.tools import Tools
 from toolkit.demos._folder import lay_out
 
@@ -84,6 +88,52 @@ def test_a_folder_with_something_else_is_refused_at_once(tmp_path: Path, capsys:
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["kind"] == "OutputError"
     assert "not empty" in error["message"]
+
+
+def _host(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    monkeypatch.setattr("mobile_harness.transports.host.discover", lambda tools: Found(devices=(scripted(mode),)))
+
+
+def _interrupted(store: History, whole: RunRecord) -> RunRecord:
+    """Put a run beside a whole one that is like it, but stopped after the first session of each build."""
+    name = "20990101-0000-00ff"
+    cells = tuple(
+        dataclasses.replace(
+            cell, run_id=name, outcome="skipped", failure=NOT_YET, doubts=(), sessions=cell.sessions[:1]
+        )
+        for cell in whole.cells
+    )
+    record = dataclasses.replace(whole, id=name, created_utc="2099-01-01T00:00:00Z", cells=cells)
+    store.create(record)
+    return record
+
+
+def test_the_same_command_again_goes_on_with_an_interrupted_measurement(
+    tools: Tools, onnx_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "history.sqlite")
+    monkeypatch.setenv("PALMTOP_STORE", path)
+    monkeypatch.setitem(
+        plans.PLANS, "quick", dataclasses.replace(plans.load("quick"), min_runs=40, session_deadline_s=60)
+    )
+    _host(monkeypatch, "ok")
+    builds = make_folder(tools, onnx_model, tmp_path / "builds")
+    request = DemoRequest(name="twins", out=tmp_path, devices=("host",))
+    whole = _demo_run.measure(builds, request, tools)
+    assert _demo_run.unfinished(builds, request, tools) is None  # nothing is left to do, so the next run is a new one
+    half = _interrupted(History(locate(path)), whole)
+
+    assert _demo_run.unfinished(builds, dataclasses.replace(request, plan="standard"), tools) is None
+    other = manifest.read(builds)
+    manifest.write(builds, dataclasses.replace(other, inputs_key="other"))
+    assert _demo_run.unfinished(builds, request, tools) is None
+    manifest.write(builds, other)
+
+    done = _demo_run.measure(builds, request, tools)
+    assert done.id == half.id
+    assert {cell.outcome for cell in done.cells} == {"measured"}
+    assert [cell.sessions[0] for cell in done.cells] == [cell.sessions[0] for cell in half.cells]
+    assert [len(cell.sessions) for cell in done.cells] == [3, 3]
 
 
 @pytest.mark.slow

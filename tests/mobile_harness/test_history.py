@@ -6,6 +6,7 @@ import sqlite3
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from mobile_harness import plans
 from mobile_harness.history import NOT_YET, History, locate, read_export, record_of
 from mobile_harness.parity import UNCHECKED
 from mobile_harness.records import Cell, DeviceInfo, Doubt, Failure, RunRecord, Session, Warmup
+from toolkit.cli.main import execute
 from toolkit.core import codec
 from toolkit.core.artifacts import Preprocess, Signature
 from toolkit.core.errors import BadInput, OutputError, SettingsError
@@ -152,6 +154,64 @@ def test_what_is_no_exported_run_is_bad_input(text: str, tmp_path: Path) -> None
         read_export(path)
     with pytest.raises(BadInput, match="Cannot read"):
         read_export(tmp_path / "none.json")
+
+
+def _measured() -> dict[str, Any]:
+    whole = run()
+    cell = dataclasses.replace(whole.cells[0], sessions=(session(0), session(1)), outcome="measured", failure=None)
+    plain: dict[str, Any] = codec.unstructure(dataclasses.replace(whole, cells=(cell, whole.cells[1])))
+    record_of(plain, what="run")
+    return plain
+
+
+def _put(plain: Any, path: str, value: object) -> None:
+    *way, last = path.split(".")
+    for step in way:
+        plain = plain[int(step)] if step.isdigit() else plain[step]
+    plain[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("id", "../../outside", "its id"),
+        ("id", "20261123-0041-7f3a\n", "its id"),
+        ("id", "/etc/passwd", "its id"),
+        ("id", "20261123-0041-7f3b", "is of the run"),
+        ("cells.1.id", "b0@host:1f3a90c2", "one id"),
+        ("cells.1.id", "x" * 301, "no usable id"),
+        ("cells.0.sessions", [], "without a session"),
+        ("cells.0.size_bytes", -1, "negative size"),
+        ("cells.0.sessions.1.index", 0, "numbered"),
+        ("cells.0.sessions.0.index", -1, "numbered"),
+        ("cells.0.sessions.0.latency_ns", [], "without latencies"),
+        ("cells.0.sessions.0.latency_ns", [5, -1], "negative"),
+        ("cells.0.sessions.0.first_ns", -1, "negative"),
+        ("cells.0.sessions.0.stride", 0, "negative"),
+        ("cells.0.sessions.0.latency_ns", [10**400], "64 bits"),
+        ("cells.0.size_bytes", 10**400, "64 bits"),
+    ],
+)
+def test_a_run_that_contradicts_itself_is_bad_input(path: str, value: object, said: str) -> None:
+    plain = _measured()
+    _put(plain, path, value)
+    with pytest.raises(BadInput, match=said) as caught:
+        record_of(plain, what="run in x.json")
+    assert caught.value.exit_code == 3
+
+
+def test_no_file_is_written_for_a_stored_run_whose_id_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    path = tmp_path / "stores" / "history.sqlite"
+    History(locate(str(path))).create(run("../escaped"))
+    assert execute(["history", "export", "latest", "--store", str(path)]) == 3
+    assert "its id" in capsys.readouterr().err
+    assert not list(inner.iterdir())
+    assert [item.name for item in tmp_path.iterdir() if "escaped" in item.name] == []
 
 
 def test_a_run_of_a_newer_palmtop_is_refused() -> None:

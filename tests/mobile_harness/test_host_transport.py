@@ -49,6 +49,25 @@ def test_a_place_without_room_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert caught.value.kind == "storage"
 
 
+def test_a_copy_that_breaks_off_is_never_taken_for_the_build(tmp_path: Path) -> None:
+    build = tmp_path / "x.mlpackage"
+    build.mkdir()
+    (build / "a").write_text("a")
+    (build / "b").symlink_to(tmp_path / "gone")
+    blob = store.blob_of(build)
+    device = scripted("ok")
+    try:
+        with pytest.raises(DeviceFailed) as caught:
+            device.push(blob)
+        assert caught.value.kind == "storage"
+        assert list((tmp_path / "tmp").glob("palmtop-host-*/blobs/*")) == []
+        (build / "b").unlink()
+        assert store.sha256_of(Path(device.push(blob))) == blob.sha256
+        assert len(list((tmp_path / "tmp").glob("palmtop-host-*/blobs/*"))) == 1
+    finally:
+        device.cleanup()
+
+
 def test_a_flood_of_noise_is_cut_into_lines_and_bounded() -> None:
     device = scripted("garbage")
     try:

@@ -99,14 +99,39 @@ def test_a_device_is_measured_by_one_at_a_time(tools: Tools) -> None:
 
     def second() -> None:
         inside.wait(5)
-        with lab.reserve(HOST, waiting):
+        with lab.reserve(HOST, waiting, patient):
             order.append("second")
 
     other = threading.Thread(target=second)
     other.start()
-    with lab.reserve(HOST, tools):
+    with lab.reserve(HOST, tools, patient):
         inside.set()
         assert news.wait(5)
         order.append("first")
     other.join(5)
     assert order == ["first", "second"]
+
+
+def patient() -> None:
+    """Wait as long as it takes."""
+
+
+def test_waiting_for_a_device_can_be_given_up(tools: Tools) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def give_up() -> None:
+        raise Interrupted
+
+    ended: list[bool] = []
+
+    def second() -> None:
+        with pytest.raises(Interrupted), lab.reserve(HOST, tools, give_up):
+            raise AssertionError("it was taken")
+        ended.append(True)
+
+    with lab.reserve(HOST, tools, patient):
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(10)
+    assert ended == [True]

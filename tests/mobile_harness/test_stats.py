@@ -41,7 +41,7 @@ def test_a_percentile_of_nothing_is_an_error(values: list[int], share: float) ->
         stats.percentile(values, share)
 
 
-@pytest.mark.parametrize(("share", "least"), [(0.9, 36), (0.95, 72), (0.99, 368)])
+@pytest.mark.parametrize(("share", "least"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368)])
 def test_a_percentile_is_published_only_from_its_least_number_of_runs(share: float, least: int) -> None:
     assert stats.needed(share) == least
     assert share**least <= 0.025 < share ** (least - 1)
@@ -88,9 +88,16 @@ def test_a_summary_takes_the_session_as_its_unit() -> None:
     assert found.p99_ns is None
     assert (found.sessions, found.runs, found.min_ns, found.spread) == (2, 1040, 100, 3.0)
     assert stats.summarise([fast]).interval is None
-    assert stats.summarise([[0, 0, 0]]).median_ns == 1.0
+    assert stats.summarise([[0] * 6]).median_ns == 1.0
     with pytest.raises(ValueError, match="needs sessions"):
         stats.summarise([fast, []])
+
+
+def test_no_median_is_published_where_a_session_has_fewer_than_six_runs() -> None:
+    enough, few = [100] * 6, [100] * 5
+    found = stats.summarise([enough, few, enough])
+    assert (found.median_ns, found.interval, found.p90_ns, found.spread) == (None, None, None, 0.0)
+    assert stats.summarise([enough, enough, enough]).median_ns == pytest.approx(100)
 
 
 def noisy(level: float, count: int, seed: int) -> list[int]:

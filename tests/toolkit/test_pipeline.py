@@ -19,6 +19,7 @@ from toolkit.core import discovery, manifest, store
 from toolkit.core.artifacts import Preprocess
 from toolkit.core.errors import DataError, ModelError, OutputError, SettingsError
 from toolkit.core.store import Store
+from toolkit.stages import packager
 from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 
 RECIPES = ("float32", "static-int8", "weight-int8")
@@ -184,6 +185,28 @@ def test_failed_builds_are_tried_again_into_the_same_folder(request_for, toy_mod
     assert whole.failed == ()
     assert len(whole.builds) == 6
     assert [build.verdict is not None for build in whole.builds] == [True] * 3 + [False] * 3
+    assert whole == manifest.read(request.out)
+
+
+def test_a_build_that_is_there_stays_when_it_cannot_be_made_again(request_for, toy_model, tools, toy):
+    """Two targets fail in turn, as on a machine that runs out of memory now and then; the cache is not shared."""
+
+    def killing(target):
+        def run(argv, **options):
+            if f'"{target}"' in options["stdin"] and ":convert" in options["stdin"]:
+                return tools.run([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], **options)
+            return tools.run(argv, **options)
+
+        return dataclasses.replace(tools, run=run, store=Store(toy / f"cache without {target}"))
+
+    request = request_for(toy_model(padding="in turn"), recipes=("static-int8", "weight-int8"))
+    first = pipeline.quantize(request, killing("fragile"))
+    assert [build.target for build in first.builds] == ["toy", "toy"]
+    whole = pipeline.quantize(request, killing("toy"))
+    assert [build.target for build in whole.builds] == ["toy", "toy", "fragile", "fragile"]
+    assert (whole.builds[:2], whole.failed) == (first.builds, ())
+    assert whole.calibration == first.calibration
+    assert all(packager.is_intact(request.out, build) for build in whole.builds)
     assert whole == manifest.read(request.out)
 
 

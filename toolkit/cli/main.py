@@ -13,10 +13,12 @@ import io
 import os
 import platform
 import shlex
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import NamedTuple, NoReturn
 
 import click
@@ -27,9 +29,16 @@ from toolkit.core.errors import BadInput, PalmtopError, SettingsError, ToolMissi
 
 GROUP = "palmtop.commands"
 OURS = ("toolkit.", "mobile_harness.")
-
-
 INTERRUPTED = 130
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+class _Ended(KeyboardInterrupt):
+    """The system or a closed terminal ends us: everything is cleaned up as after Ctrl-C."""
+
+    def __init__(self, by: signal.Signals) -> None:
+        super().__init__(by.name)
+        self.by = by
 
 
 class _Told(NamedTuple):
@@ -138,7 +147,16 @@ def run() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding lacks is no crash
+    for by in _ENDING:
+        if signal.getsignal(by) is not signal.SIG_IGN:  # nohup stays in force
+            signal.signal(by, _end)
     sys.exit(execute(sys.argv[1:]))
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    for by in _ENDING:
+        signal.signal(by, signal.SIG_IGN)  # a closing terminal sends several; the first one's cleaning up goes on
+    raise _Ended(signal.Signals(number))
 
 
 def execute(words: Sequence[str]) -> int:
@@ -160,7 +178,7 @@ def _tell(console: Console, error: BaseException, words: Sequence[str]) -> int:
             click.echo(error.format_message(), err=True)
             return error.exit_code
         case click.exceptions.Abort() | KeyboardInterrupt():
-            told = _Told("Interrupted", "interrupted; run the same command again to resume", "", INTERRUPTED)
+            told = _interrupted(error)
         case click.UsageError():
             told = _Told("UsageError", error.format_message(), _usage(error), UsageError.exit_code)
         case click.ClickException():
@@ -174,10 +192,23 @@ def _tell(console: Console, error: BaseException, words: Sequence[str]) -> int:
             told = _Told(
                 "OutputError", f"The disk is full: {error}.", "Free space, then run the same command again.", 3
             )
+        case PermissionError() | OSError(errno=errno.EROFS):
+            hint = "Give yourself the right to it, or choose another place; PALMTOP_CACHE moves the cache."
+            told = _Told("OutputError", f"Cannot use {_place(error)}: {error.strerror or error}.", hint, 3)
         case _:
             told = _bug(error, words)
     console.error(kind=told.kind, message=told.message, hint=told.hint, exit_code=told.exit_code)
     return told.exit_code
+
+
+def _interrupted(error: BaseException) -> _Told:
+    cause = error.__cause__ if isinstance(error, click.exceptions.Abort) else error
+    by, code = (f" by {cause.by.name}", 128 + cause.by) if isinstance(cause, _Ended) else ("", INTERRUPTED)
+    return _Told("Interrupted", f"interrupted{by}; run the same command again to resume", "", code)
+
+
+def _place(error: OSError) -> str:
+    return str(error.filename or "a file")
 
 
 def _usage(error: click.UsageError) -> str:

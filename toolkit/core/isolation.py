@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 import typing
 from collections.abc import Callable
@@ -40,6 +42,7 @@ CHILD_ENVIRONMENT = {
 path keeps a stray ``numpy.py`` of the user's folder from being imported in place of the library."""
 
 _FRAME = "\x1epalmtop "
+_WATCH_S = 1.0
 
 
 def isolate(tools: Tools, deadline_s: float, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -61,6 +64,7 @@ def isolate(tools: Tools, deadline_s: float, function: Callable[P, R], *args: P.
     call = f"{function.__module__}:{function.__qualname__}"
     request = {
         "call": call,
+        "parent": os.getpid(),
         "args": [None if callable(value) else codec.unstructure(value) for value in args],
         "kwargs": {key: None if callable(value) else codec.unstructure(value) for key, value in kwargs.items()},
     }
@@ -128,6 +132,7 @@ def main() -> None:
     os.dup2(2, 1)
     request = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    threading.Thread(target=_end_with, args=(request["parent"],), daemon=True).start()
 
     def send(frame: dict[str, Any]) -> None:
         channel.write(_FRAME + json.dumps(frame) + "\n")
@@ -141,6 +146,20 @@ def main() -> None:
     channel.close()
     sys.stderr.flush()
     os._exit(0)  # native libraries crash in their clean-up now and then; the answer is out
+
+
+def _end_with(parent: int) -> None:
+    """End this process and what it started once its parent is gone: nobody waits for the answer any more.
+
+    The parent kills its children itself whenever it can. A parent that was killed cannot, and a child that leads a
+    session of its own does not hear the signals of the terminal.
+    """
+    never = threading.Event()
+    while os.getppid() == parent:
+        never.wait(_WATCH_S)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(3)
 
 
 def _serve(request: dict[str, Any], emit: Emit) -> Any:

@@ -7,6 +7,7 @@ Paths inside are relative to the folder of ``build.json``.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -26,6 +27,7 @@ from toolkit.core.errors import ModelError, SettingsError
 
 FILE = "build.json"
 SCHEMA = 1
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +44,17 @@ class SourceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataEntry:
-    """A data set that took part: where it lay, what it held, how it was read."""
+    """A data set that took part: where it lay, what it held, how it was used.
+
+    ``note`` says what casts doubt on its figures, such as builds verified on the samples they were calibrated with.
+    """
 
     data: str
     format: str
     sha256: str
     samples: int
     method: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +135,8 @@ def read(folder: Path) -> Manifest:
     """Read the ``build.json`` of a folder.
 
     Raises:
-        ModelError: there is none, it is of a newer palmtop, it is damaged, or a path in it leaves the folder.
+        ModelError: there is none, it is of a newer palmtop, it is damaged, a build's id is no plain name or is not
+            unique, or a path in it leaves the folder.
     """
     path = folder / FILE
     if not path.is_file():
@@ -144,6 +151,7 @@ def read(folder: Path) -> Manifest:
         manifest = codec.structure(plain, Manifest, what=str(path))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, AttributeError, SettingsError) as error:
         raise ModelError(f"Cannot read {path}: {error}", hint="Build it again with `palmtop quantize`.") from error
+    _check_ids(path, manifest.builds)
     for build in manifest.builds:
         for inner in (build.path, build.golden):
             if inner is not None:
@@ -154,6 +162,17 @@ def read(folder: Path) -> Manifest:
 def write(folder: Path, manifest: Manifest) -> None:
     """Write ``build.json``, whole or not at all."""
     store.write_atomic(folder / FILE, codec.pretty(manifest))
+
+
+def _check_ids(path: Path, builds: tuple[BuildEntry, ...]) -> None:
+    """Ids become file names in this folder and in those of measurements."""
+    seen: set[str] = set()
+    for build in builds:
+        if not _PLAIN_ID.fullmatch(build.id):
+            raise ModelError(f"{path} names a build {build.id!r}, which is no id.", hint="Do not trust this file.")
+        if build.id in seen:
+            raise ModelError(f"{path} names two builds {build.id!r}.", hint="Build it again with `palmtop quantize`.")
+        seen.add(build.id)
 
 
 def _check_inside(path: Path, inner: str) -> None:

@@ -25,6 +25,8 @@ SQNR_FAIL_DB = 10.0
 """Unlabelled data: noise of a third of the signal's amplitude; a convention of ours."""
 BOOTSTRAP_MIN = 10
 """Fewer samples than this have no bootstrap interval: the few resamples that exist say nothing of the tails."""
+SELDOM = 5
+"""Below so many samples that differ from the commonest drop, resampling them says little of how often they come."""
 _RESAMPLES = 9999
 _DRAWS_AT_ONCE = 1 << 22
 _NEVER = 10**9
@@ -122,9 +124,11 @@ def score(metric: str, float_values: Values, values: Values, budget: Budget) -> 
     """Compare a metric of the float model and of a build on the same samples.
 
     Metrics of 0 and 1 get a paired-proportions interval (:func:`paired_proportions`), others a paired bootstrap
-    (:func:`paired_bootstrap`). The verdict is ``pass`` when even the high end of the drop is within the budget,
-    ``fail`` when even the low end is beyond it, else ``undecided`` with the number of further samples that would
-    decide if they were like the ones seen (None: no number would, or it cannot be told).
+    (:func:`paired_bootstrap`), where a drop that was not seen is taken to be no larger than the spread of all the
+    metric's values that were; where there is no spread at all it may be anything. The verdict is ``pass`` when even
+    the high end of the drop is within the budget, ``fail`` when even the low end is beyond it, else ``undecided`` with
+    the number of further samples that would decide if they were like the ones seen (None: no number would, or it
+    cannot be told).
 
     Args:
         metric: its name, for the record.
@@ -141,8 +145,10 @@ def score(metric: str, float_values: Values, values: Values, budget: Budget) -> 
         needed = _proportions_needed(lost / n, won / n, n, budget)
     else:
         method = "paired bootstrap (BCa)"
-        low, high = paired_bootstrap(drops, budget.confidence, budget.seed)
-        needed = _mean_needed(drops, budget)
+        seen = np.concatenate([np.ravel(float_values), np.ravel(values)])
+        reach = float(np.ptp(seen)) or math.inf
+        low, high = paired_bootstrap(drops, budget.confidence, budget.seed, reach)
+        needed = _mean_needed(drops, budget, reach)
     verdict = decide(low, high, budget.max_drop)
     return Score(
         metric=metric,
@@ -194,19 +200,53 @@ def paired_proportions(lost: float, won: float, n: float, confidence: float) -> 
     return max(-1.0, middle - margin), min(1.0, middle + margin)
 
 
-def paired_bootstrap(drops: Values, confidence: float, seed: int) -> tuple[float, float]:
+def paired_bootstrap(drops: Values, confidence: float, seed: int, reach: float = math.inf) -> tuple[float, float]:
     """Return the bias-corrected and accelerated bootstrap interval of the mean drop.
 
     Efron, "Better bootstrap confidence intervals", Journal of the American Statistical Association 82 (1987), 171-185,
-    with the acceleration of the jackknife. Without a spread between the samples the interval is a point; below
-    ``BOOTSTRAP_MIN`` samples it is unbounded, so that nothing is decided on it.
+    with the acceleration of the jackknife. Below ``BOOTSTRAP_MIN`` samples it is unbounded, so that nothing is decided.
+
+    A bootstrap draws only what was seen, so that equal drops make it a point however few they are. While fewer than
+    ``SELDOM`` samples differ from the commonest drop it is therefore widened: of samples like these a share up to the
+    upper Clopper-Pearson bound may differ (Biometrika 26 (1934), 404-413; with none seen about ``3 / n`` at 95 % one
+    side, the rule of three: Hanley and Lippman-Hand, JAMA 249 (1983), 1743-1745), each by up to ``reach``.
+
+    Args:
+        drops: [n], float value less the build's.
+        confidence: such as 0.95.
+        seed: of the resampling.
+        reach: how far a sample's drop may lie from the commonest one; infinite where it is not known.
     """
     n = len(drops)
     if n < BOOTSTRAP_MIN:
         return -math.inf, math.inf
-    mean = float(drops.mean())
-    if float(np.ptp(drops)) == 0:
-        return mean, mean
+    mean, tail = float(drops.mean()), (1 - confidence) / 2
+    seldom = _differing(drops)
+    low, high = (mean, mean) if seldom == 0 else _accelerated(drops, tail, seed)
+    if seldom < SELDOM:
+        unseen = (_share_at_most(seldom, n, tail) - seldom / n) * reach
+        low, high = min(low, mean - unseen), max(high, mean + unseen)
+    return low, high
+
+
+def _differing(drops: Values) -> int:
+    """Count the samples whose drop is not the commonest one, rounding aside."""
+    _, counts = np.unique(np.round(drops, 12), return_counts=True)
+    return len(drops) - int(counts.max())
+
+
+def _share_at_most(seen: int, n: int, tail: float) -> float:
+    """Return the largest share of which so few of ``n`` are still seen with probability ``tail`` (Clopper-Pearson)."""
+    low, high = seen / n, 1.0
+    for _ in range(60):
+        share = (low + high) / 2
+        so_few = sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(seen + 1))
+        low, high = (share, high) if so_few > tail else (low, share)
+    return high
+
+
+def _accelerated(drops: Values, tail: float, seed: int) -> tuple[float, float]:
+    n, mean = len(drops), float(drops.mean())
     means = _resampled_means(drops, seed)
     normal = NormalDist()
     share_below = (float((means < mean).mean()) + float((means <= mean).mean())) / 2
@@ -215,12 +255,11 @@ def paired_bootstrap(drops: Values, confidence: float, seed: int) -> tuple[float
     spread = float((centred**2).sum())
     acceleration = float((centred**3).sum()) / (6 * spread**1.5)
 
-    def end(tail: float) -> float:
-        z = bias + normal.inv_cdf(tail)
+    def end(share: float) -> float:
+        z = bias + normal.inv_cdf(share)
         stretch = 1 - acceleration * z
         return float(np.quantile(means, normal.cdf(bias + z / stretch if stretch > 0 else math.inf)))
 
-    tail = (1 - confidence) / 2
     return end(tail), end(1 - tail)
 
 
@@ -256,15 +295,23 @@ def _first(decides: Callable[[int], bool], start: int) -> int | None:
     return high
 
 
-def _mean_needed(drops: Values, budget: Budget) -> int | None:
-    """Solve the normal interval for n: ``z * sd / sqrt(n)`` has to be within the distance to the budget."""
-    n = len(drops)
+def _mean_needed(drops: Values, budget: Budget, reach: float) -> int | None:
+    """Solve the normal interval for n: ``z * sd / sqrt(n)`` has to be within the distance to the budget.
+
+    Where samples that differ are too few for it, enough of them are wanted first; where there are none, so many
+    samples that what was not seen fits into the distance.
+    """
+    n, seldom = len(drops), _differing(drops)
     distance = abs(budget.max_drop - float(drops.mean()))
     if n < 2 or distance == 0:
         return None
+    if seldom == 0:
+        tail = (1 - budget.confidence) / 2
+        return _first(lambda size: _share_at_most(0, size, tail) * reach <= distance, max(n, BOOTSTRAP_MIN))
     z = NormalDist().inv_cdf((1 + budget.confidence) / 2)
     needed = (z * float(drops.std(ddof=1)) / distance) ** 2
-    return None if needed > _NEVER else max(math.ceil(needed), BOOTSTRAP_MIN)
+    enough = math.ceil(SELDOM * n / seldom) if seldom < SELDOM else BOOTSTRAP_MIN
+    return None if needed > _NEVER else max(math.ceil(needed), enough)
 
 
 def judge_errors(errors: tuple[TensorError, ...], samples: int) -> tuple[Verdict, str]:

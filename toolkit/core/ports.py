@@ -58,7 +58,12 @@ class Session(Protocol):
 
 
 class Source(Protocol):
-    """A model format a user may bring."""
+    """A model format a user may bring.
+
+    One function is optional and *cheap*: ``files(path: Path) -> tuple[Path, ...]``, the model file first and then the
+    files beside it that its content lies in too; without it a model is its one file. What it names is hashed to know
+    the model again. It names only files that exist and does not raise on a damaged one.
+    """
 
     SUFFIXES: tuple[str, ...]
     """File endings with the dot, lower case."""

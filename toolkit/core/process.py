@@ -29,6 +29,7 @@ LONGEST_LINE = 64 << 20
 """Characters after which a line without an end is taken as one line, so that a runaway cannot fill the memory."""
 
 _live: set[subprocess.Popen[str]] = set()
+_ending = threading.Event()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,10 @@ class Finished:
         """Return the command and how it ended, in one line."""
         end = "ran past its deadline" if self.timed_out else f"ended with {exit_words(self.code)}"
         return f"`{shlex.join(self.argv)}` {end} after {self.seconds:.1f} s"
+
+
+class Ended(Exception):
+    """What ends a thread that waited while the work it belongs to was ended; whoever ended it drops it."""
 
 
 class Run(Protocol):
@@ -222,6 +227,22 @@ def kill_group(child: subprocess.Popen[str]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Tell, for the length of the block, every thread that waits through :func:`give_up_if_ending` to stop waiting."""
+    _ending.set()
+    try:
+        yield
+    finally:
+        _ending.clear()
+
+
+def give_up_if_ending() -> None:
+    """Raise :class:`Ended` within a block of :func:`ending`: for a thread that waits for something in slices."""
+    if _ending.is_set():
+        raise Ended("the work that this thread did a part of is being ended")
 
 
 def end_all() -> None:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import filelock
 
-from toolkit.core import codec
+from toolkit.core import codec, process
 from toolkit.core.artifacts import Blob
 from toolkit.core.errors import OutputError, SettingsError
+from toolkit.core.events import Emit, Event, silent
 
 T = TypeVar("T")
+
+STALE_S = 24 * 3600
+"""Seconds after which a half-made folder that nobody touched is taken for one of a process that was killed."""
+_SLICE_S = 0.5
+_TELL_S = 2.0
+_OTHER_PLACE = "Free space there, or choose another folder with -o."
+_OTHER_CACHE = "Free space there, or name another folder for the cache in PALMTOP_CACHE."
 
 
 def sha256_of(path: Path) -> str:
@@ -76,15 +86,41 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def writing_to(place: Path) -> Iterator[None]:
+def writing_to(place: Path, hint: str = _OTHER_PLACE) -> Iterator[None]:
     """Translate the system's errors about a place into ours."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(
-            f"Cannot write to {place}: {reason}.", hint="Free space there, or choose another folder with -o."
-        ) from error
+        raise OutputError(f"Cannot write to {place}: {reason}.", hint=hint) from error
+
+
+def check_writable(folder: Path, hint: str = _OTHER_PLACE) -> None:
+    """Write a file without a name into a folder: better to know before minutes of work than after.
+
+    Raises:
+        OutputError: that does not work.
+    """
+    with writing_to(folder, hint), tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+@contextmanager
+def discarded(place: Path) -> Iterator[Path]:
+    """Yield a path; the folder that is made there is removed when the block ends."""
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def sweep(folder: Path, pattern: str) -> None:
+    """Remove the folders of that name that nobody touched for a day: their process was killed before it could."""
+    oldest = time.time() - STALE_S
+    for left in folder.glob(pattern):
+        with suppress(OSError):  # gone meanwhile, or another user's
+            if left.is_dir() and not left.is_symlink() and left.stat().st_mtime < oldest:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -100,6 +136,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
         )
     with writing_to(final.parent):
         final.parent.mkdir(parents=True, exist_ok=True)
+        sweep(final.parent, f".{glob.escape(final.name)}.partial-*")
         stage = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.partial-"))
         stage.chmod(0o755)
     try:
@@ -125,9 +162,13 @@ def copy_blob(blob: Blob, to: Path) -> Blob:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A cache of stage results under ``root``, one folder a key; safe for several processes at once."""
+    """A cache of stage results under ``root``, one folder a key; safe for several processes at once.
+
+    ``emit`` hears when a result has to be waited for because another process makes it.
+    """
 
     root: Path
+    emit: Emit = field(default=silent, compare=False, repr=False)
 
     def key(self, stage: str, inputs: Any) -> str:
         """Return the hash that names the result of a stage for these inputs."""
@@ -151,22 +192,26 @@ class Store:
             inputs: anything :func:`codec.unstructure` takes; equal inputs must give equal results.
             kind: the type of the result.
             produce: makes the result.
+
+        Raises:
+            OutputError: the cache cannot be written.
         """
         folder = self._folder(stage, inputs)
-        with writing_to(folder):
+        with writing_to(folder, _OTHER_CACHE):
             folder.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{folder}.lock"):
+        with self._locked(folder, stage):
             found = _read(folder, kind)
             if found is not None:
                 return found
             shutil.rmtree(folder, ignore_errors=True)
-            with writing_to(folder):
+            _sweep_stages(folder)
+            with writing_to(folder, _OTHER_CACHE):
                 stage_dir = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
             try:
                 plain = codec.unstructure(produce(stage_dir))
                 text = json.dumps(plain).replace(json.dumps(str(stage_dir))[1:-1], json.dumps(str(folder))[1:-1])
                 write_atomic(stage_dir / "value.json", text)
-                with writing_to(folder):
+                with writing_to(folder, _OTHER_CACHE):
                     stage_dir.rename(folder)
             finally:
                 shutil.rmtree(stage_dir, ignore_errors=True)
@@ -174,6 +219,50 @@ class Store:
             if made is None:
                 raise AssertionError(f"{stage} stored a result that does not read back: {folder}")
             return made
+
+    @contextmanager
+    def _locked(self, folder: Path, stage: str) -> Iterator[None]:
+        """Hold an entry's lock, waiting in slices so that an interrupted stage need not wait for another process."""
+        lock = _lock_of(folder)
+        started, told = time.monotonic(), False
+        while not _acquired(lock, folder):
+            process.give_up_if_ending()
+            if not told and time.monotonic() - started >= _TELL_S:
+                told = True
+                self.emit(Event(subject=stage, phase="noted", message="waiting for another palmtop that makes it too"))
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _lock_of(folder: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(f"{folder}.lock")
+
+
+def _acquired(lock: filelock.BaseFileLock, folder: Path) -> bool:
+    with writing_to(folder, _OTHER_CACHE):
+        try:
+            lock.acquire(timeout=_SLICE_S)
+        except filelock.Timeout:
+            return False
+    return True
+
+
+def _sweep_stages(folder: Path) -> None:
+    """Remove what killed processes left half-made: of this entry, whose lock we hold, at once; of others by age."""
+    for left in folder.parent.glob(".*.*"):
+        key = left.name[1:].partition(".")[0]
+        if key == folder.name:
+            shutil.rmtree(left, ignore_errors=True)
+            continue
+        with suppress(OSError):  # its lock is held (a Timeout is one too): it is being made
+            lock = _lock_of(folder.parent / key)
+            lock.acquire(timeout=0)
+            try:
+                sweep(folder.parent, left.name)
+            finally:
+                lock.release()
 
 
 def _read(folder: Path, kind: type[T]) -> T | None:
@@ -203,5 +292,5 @@ def _blobs(plain: Any) -> Iterator[dict[str, Any]]:
 def _intact(blob: dict[str, Any], folder: Path) -> bool:
     path = Path(blob["path"])
     if folder not in path.parents:
-        return True  # a parent's file: its own entry answers for it
+        return path.exists()  # a parent's file, whose own entry answers for its content, or a moved cache's
     return path.exists() and sha256_of(path) == blob["sha256"]

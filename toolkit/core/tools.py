@@ -33,4 +33,4 @@ def cache_root() -> Path:
 
 def system_tools(emit: Emit = silent) -> Tools:
     """Return the real tools of this machine."""
-    return Tools(run=process.run, emit=emit, clock=SystemClock(), store=Store(cache_root()))
+    return Tools(run=process.run, emit=emit, clock=SystemClock(), store=Store(cache_root(), emit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +17,9 @@ _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 
 """Field numbers of ModelProto and their wire types (0 varint, 2 length-delimited), from onnx.proto3."""
 _GRAPH_FIELD = 7
 _MOST_FIELDS = 100_000
+_LOCATION = b"\x0a\x08location\x12"
+"""How StringStringEntryProto begins in a weight's ``external_data``: its key, then the tag of its value."""
+_LONGEST_LOCATION = 4096
 _INTEGER_OPERATORS = (
     "QuantizeLinear",
     "DequantizeLinear",
@@ -49,6 +53,43 @@ def outer_fault(file: BinaryIO, size: int) -> str | None:
         seen.add(tag >> 3)
         position = file.tell()
     return None if _GRAPH_FIELD in seen else "it holds no graph, so it is no ONNX model or is cut short"
+
+
+def external_files(path: Path) -> tuple[Path, ...]:
+    """Return the files in or below the model's folder that its weights lie in, found without parsing the model.
+
+    Every external weight has an entry of key ``location``, which all writers of protobuf put before its value.
+    :func:`load` refuses a model whose weights lie in a file that is not found here. Links are not followed.
+    """
+    folder, found = path.resolve().parent, set()
+    if not path.is_file() or path.stat().st_size == 0:
+        return ()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_LOCATION)
+        while start >= 0:
+            file.seek(start + len(_LOCATION))
+            length = _varint(file)
+            if length is not None and 0 < length <= _LONGEST_LOCATION:
+                found.add(file.read(length))
+            start = content.find(_LOCATION, start + 1)
+    places = {folder / name for name in map(_location, found) if name}
+    return tuple(sorted(place for place in places if _lies_in(folder, place)))
+
+
+def _location(raw: bytes) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return ""  # such bytes stood in a weight
+    return text if text.isprintable() and not Path(text).is_absolute() else ""
+
+
+def _lies_in(folder: Path, place: Path) -> bool:
+    try:
+        inside = place.resolve().is_relative_to(folder.resolve())
+        return inside and place.is_file() and not place.is_symlink()
+    except OSError:
+        return False  # no name a file can have, such as one that is too long
 
 
 def load(path: Path) -> Any:
@@ -160,9 +201,17 @@ def _load_external(path: Path, model: Any) -> None:
 
     folder = path.resolve().parent
     total = path.stat().st_size
+    known = {place.resolve() for place in external_files(path)}
     for tensor in _tensors(model):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             total += _external_bytes(path, folder, tensor)
+            location = {entry.key: entry.value for entry in tensor.external_data}["location"]
+            if (folder / location).resolve() not in known:
+                raise cannot_read(
+                    path,
+                    f"the place {location!r} of the weight {tensor.name!r} is written in an unusual way",
+                    "Export the model again.",
+                )
     if total > LIMIT_BYTES:
         raise _too_big(path)
     try:

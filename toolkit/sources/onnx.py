@@ -12,7 +12,7 @@ from toolkit.core.errors import ModelError
 from toolkit.core.ports import Array, Feeds, Session
 from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
 from toolkit.core.signature import check_feeds
-from toolkit.sources._onnx_file import load, outer_fault
+from toolkit.sources._onnx_file import external_files, load, outer_fault
 from toolkit.sources.base import (
     cannot_read,
     check_shape_names,
@@ -43,6 +43,11 @@ def recognises(path: Path) -> str | None:
             return f"it is {other}, not an ONNX model"
         file.seek(0)
         return outer_fault(file, path.stat().st_size)
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """Return the file and the files of its external data."""
+    return (path, *external_files(path))
 
 
 def read(path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:

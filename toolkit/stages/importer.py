@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -33,7 +35,7 @@ from toolkit.stages.requests import QuantizeRequest
 READ_S, SCAN_S, CONVERT_S = 600, 3600, 3600
 """Deadlines in seconds: several times what the largest models we tried need on a slow machine."""
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) ->
         ModelError: it cannot be read, or palmtop does not support what is in it.
     """
     name = recognise(path)
-    blob = store.blob_of(path)
+    blob = source_blob(path, name)
     inputs = {"source": blob.sha256, "format": name, "shapes": shapes, "made_by": made_by(source_of(name))}
 
     def produce(_: Path) -> _Read:
@@ -99,6 +101,25 @@ def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) ->
     return SourceModel(
         name=path.stem, format=name, blob=blob, signature=read.signature, shapes=tuple(sorted(shapes.items()))
     )
+
+
+def source_blob(path: Path, source: str) -> Blob:
+    """Return a model with the hash of everything its content lies in, so that new weights beside it are seen.
+
+    A model of one file has that file's hash. Where a format names more (``files`` of :class:`.ports.Source`), the hash
+    covers theirs and their paths relative to the model; renaming or moving the whole does not change it.
+    """
+    module = source_of(source)
+    files: tuple[Path, ...] = module.files(path) if hasattr(module, "files") else (path,)
+    blob, beside = store.blob_of(path), sorted(set(files) - {path})
+    if not beside:
+        return blob
+    folder = path.resolve().parent
+    digest = hashlib.sha256(blob.sha256.encode())
+    for file in beside:
+        digest.update(f"\0{Path(os.path.relpath(file, folder)).as_posix()}\0{store.sha256_of(file)}".encode())
+    size = blob.size_bytes + sum(store.size_of(file) for file in beside)
+    return Blob(path=path, sha256=digest.hexdigest(), size_bytes=size)
 
 
 def import_model(request: QuantizeRequest, tools: Tools) -> Order:

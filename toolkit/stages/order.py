@@ -123,7 +123,7 @@ def one_at_a_time(tools: Tools) -> Tools:
         with lock:
             tools.emit(event)
 
-    return dataclasses.replace(tools, emit=emit)
+    return dataclasses.replace(tools, emit=emit, store=dataclasses.replace(tools.store, emit=emit))
 
 
 def target_of(name: str) -> Any:

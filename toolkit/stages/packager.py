@@ -108,15 +108,29 @@ def package(built: Built, tools: Tools) -> Manifest:
             _copy(built.models, stage)
             manifests.write(stage, made)
     else:
-        known = {build.id: build for build in before.builds}
+        known = {build.id for build in before.builds}
         _copy((model for model in built.models if model.id not in known), order.request.out)
-        made = dataclasses.replace(
-            made, verification=before.verification, builds=tuple(known.get(build.id, build) for build in made.builds)
-        )
+        made = _joined(before, made, [build.id for build in order.builds])
         manifests.write(order.request.out, made)
     done = {model.id for model in built.models}
     news(tools, (build for build in order.builds if build.id in done), "done")
     return made
+
+
+def _joined(before: Manifest, made: Manifest, order: list[str]) -> Manifest:
+    """Add new builds to the ones a folder already holds, which stay even where this run could not make them again."""
+    builds = {build.id: build for build in (*made.builds, *before.builds)}
+    calibration = made.calibration
+    if calibration is not None and before.calibration is not None:
+        methods = {*calibration.method.split(", "), *before.calibration.method.split(", ")} - {""}
+        calibration = dataclasses.replace(calibration, method=", ".join(sorted(methods)))
+    return dataclasses.replace(
+        made,
+        calibration=calibration,
+        verification=before.verification,
+        builds=tuple(builds[name] for name in order if name in builds),
+        failed=tuple(one for one in made.failed if f"{one.target}-{one.recipe}" not in builds),
+    )
 
 
 def _nothing(built: Built) -> PalmtopError:

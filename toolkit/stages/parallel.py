@@ -62,6 +62,7 @@ def _end(pool: ThreadPoolExecutor, futures: Sequence[Future[B | Failure]]) -> No
     """Leave nothing running; where all is done there is nothing to do."""
     pool.shutdown(wait=False, cancel_futures=True)
     left = {future for future in futures if not future.done()}
-    while left:
-        process.end_all()
-        left = concurrent.futures.wait(left, timeout=0.1).not_done
+    with process.ending():
+        while left:
+            process.end_all()
+            left = concurrent.futures.wait(left, timeout=0.1).not_done

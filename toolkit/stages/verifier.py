@@ -19,25 +19,25 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.core import isolation, metrics, store
 from toolkit.core import manifest as manifests
+from toolkit.core import metrics, store
 from toolkit.core.artifacts import Blob, DataRef, Score, SourceModel, TensorError, Verdict
 from toolkit.core.errors import DataError, ModelError
 from toolkit.core.events import Event
 from toolkit.core.manifest import BuildEntry, DataEntry, ErrorEntry, Manifest
-from toolkit.core.metrics import Budget, ErrorMeter
+from toolkit.core.metrics import Budget
 from toolkit.core.tools import Tools
 from toolkit.stages import data, importer, packager, scorer, work
+from toolkit.stages.comparing import Result, Standard, measure_outputs, score_of
+from toolkit.stages.executing import execute, remember
 from toolkit.stages.order import made_by, source_of, target_of
 from toolkit.stages.parallel import Failure, each
 from toolkit.stages.recording import open_rows, pieces
 from toolkit.stages.requests import VerifyRequest
-from toolkit.stages.scorer import Task
 from toolkit.stages.tapping import Layers
 from toolkit.stages.work import Execution
 
-EXECUTE_S = 4 * 3600
-SCORE_S = 3600
+NOT_HELD_OUT = "Verified on the calibration data, which is not held out: scores may flatter the calibrated builds"
 _JOBS = 2
 
 
@@ -50,15 +50,26 @@ class Inquiry:
     source: SourceModel
     data: DataRef
     metric: str | None
+    note: str = ""
+
+    @property
+    def users_metric(self) -> bool:
+        """Whether the metric is a function of the user's, whose score is never taken from the cache."""
+        return ":" in (self.metric or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What one build did. ``values`` is an ``.npz`` with the metric's ``float_values`` and ``values`` [n]."""
+    """What one build did. ``output`` is the one the metric reads, empty where it gets all.
+
+    ``values`` is an ``.npz`` with the metric's ``float_values`` and ``values`` [n].
+    """
 
     errors: tuple[TensorError, ...]
     fault: str
+    metric_fault: str
     metric: str
+    output: str
     values: Blob | None
     golden: Blob | None
 
@@ -87,16 +98,21 @@ def open_folder(request: VerifyRequest, tools: Tools) -> Inquiry:
     Raises:
         ModelError: the folder holds no builds, or the float model is not the one they were made from.
         DataError: there is no data, or it cannot be used.
+        OutputError: the verdicts could not be written into the folder.
     """
     metric = scorer.metric_name(request.metric)
     found = manifests.read(request.folder)
     if not found.builds:
         raise ModelError(f"{request.folder} holds no builds.", hint="Run `palmtop quantize` first.")
+    store.check_writable(request.folder, "The verdicts go into its build.json: make room and rights for it.")
     source = _source(request, found, tools)
     location, limit = _data(request, found)
     ref = data.refer(location, source.signature, found.preprocess, limit)
     importer.look_through(ref, source.signature, tools)
-    return Inquiry(request=request, manifest=found, source=source, data=ref, metric=metric)
+    note = _doubt(ref, found, source)
+    if note:
+        tools.emit(Event(subject="verification", phase="noted", message=f"{note}.", level="warning"))
+    return Inquiry(request=request, manifest=found, source=source, data=ref, metric=metric, note=note)
 
 
 def _source(request: VerifyRequest, found: Manifest, tools: Tools) -> SourceModel:
@@ -107,7 +123,7 @@ def _source(request: VerifyRequest, found: Manifest, tools: Tools) -> SourceMode
         raise ModelError(
             f"The float model of {request.folder} is not at {places[0]} any more.", hint="Say where with --model."
         )
-    if store.sha256_of(path) != found.source.sha256:
+    if importer.source_blob(path, found.source.format).sha256 != found.source.sha256:
         raise ModelError(
             f"{path} is not the model that {request.folder} was built from: its content differs.",
             hint="Say where that one lies with --model, or quantize again.",
@@ -123,6 +139,18 @@ def _data(request: VerifyRequest, found: Manifest) -> tuple[str, int | None]:
     return found.calibration.data, request.samples or found.calibration.samples
 
 
+def _doubt(ref: DataRef, found: Manifest, source: SourceModel) -> str:
+    """Say if the builds' ranges were learned from this data; another number of its samples does not hide that."""
+    learned = found.calibration
+    if learned is None or not learned.method:
+        return ""
+    same = ref.sha256 == learned.sha256
+    if not same and ref.format == learned.format:
+        part = data.refer(ref.location, source.signature, found.preprocess, learned.samples)
+        same = part.sha256 == learned.sha256
+    return NOT_HELD_OUT if same else ""
+
+
 def examine(inquiry: Inquiry, tools: Tools) -> Examined:
     """Run the float model and every build over the data, and measure how far they are apart.
 
@@ -131,19 +159,20 @@ def examine(inquiry: Inquiry, tools: Tools) -> Examined:
         ModelError: the float model itself gives NaN or infinity.
     """
     builds = inquiry.manifest.builds
-    known = [tools.store.find("verify/1", _inputs(inquiry, build), Measured) for build in builds]
-    intact = all(packager.is_intact(inquiry.request.folder, build) for build in builds)
+    known = [tools.store.find("verify/2", _inputs(inquiry, build), Measured) for build in builds]
+    intact = not inquiry.users_metric and all(packager.is_intact(inquiry.request.folder, build) for build in builds)
     if intact and all(found is not None for found in known):
         return Examined(inquiry=inquiry, outcomes=tuple(found for found in known if found is not None))
     with _scratch(tools) as scratch:
         reference = _execute_source(inquiry, scratch, tools)
         _check_reference(inquiry, reference)
         task = scorer.task_of(inquiry.metric, inquiry.request.output, reference)
-        float_values = None if task is None else _score(task, reference, scratch / "float.npy", tools)
+        float_values = None if task is None else score_of(task, reference, scratch / "float.npy", tools)
 
         def measure(build: BuildEntry) -> Measured:
-            compared = _Compared(reference=reference, task=task, float_values=float_values)
-            return _measure(inquiry, build, compared, scratch / build.id, tools)
+            standard = Standard(reference=reference, task=task, float_values=float_values)
+            with store.discarded(scratch / build.id) as outputs:  # those of all builds together may fill a disk
+                return _measure(inquiry, build, standard, outputs, tools)
 
         outcomes = each(builds, measure, _JOBS)
     return Examined(inquiry=inquiry, outcomes=tuple(outcomes))
@@ -154,40 +183,33 @@ def _scratch(tools: Tools) -> Iterator[Path]:
     """Yield a folder for outputs beside the cache, where there is room, gone afterwards."""
     with store.writing_to(tools.store.root):
         tools.store.root.mkdir(parents=True, exist_ok=True)
+        store.sweep(tools.store.root, "outputs-*")
         folder = tempfile.TemporaryDirectory(dir=tools.store.root, prefix="outputs-", ignore_cleanup_errors=True)
     with folder as path:
         yield Path(path)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Compared:
-    reference: Execution
-    task: Task | None
-    float_values: Path | None
-
-
 def _inputs(inquiry: Inquiry, build: BuildEntry) -> dict[str, Any]:
     return {
+        **_common_inputs(inquiry),
         "build": build.sha256,
         "signature": build.signature,
         "target": build.target,
+        "made_by": made_by(source_of(inquiry.source.format), target_of(build.target)),
+    }
+
+
+def _common_inputs(inquiry: Inquiry) -> dict[str, Any]:
+    return {
         "source": inquiry.source.blob.sha256,
         "format": inquiry.source.format,
         "shapes": inquiry.source.shapes,
         "data": inquiry.data.sha256,
         "labelled": inquiry.data.labelled,
         "preprocess": inquiry.data.preprocess,
-        "metric": _metric_identity(inquiry.metric),
-        "output": inquiry.request.output,
-        "made_by": made_by(source_of(inquiry.source.format), target_of(build.target)),
+        "metric": None if inquiry.users_metric else [inquiry.metric, inquiry.request.output],
+        "made_by": made_by(source_of(inquiry.source.format)),
     }
-
-
-def _metric_identity(metric: str | None) -> list[str | None]:
-    """Return the metric's name and, for a function of the user's, the content of its module where it can be found."""
-    module = (metric or "").partition(":")[0] if ":" in (metric or "") else ""
-    file = Path(*module.split(".")).with_suffix(".py") if module else None
-    return [metric, store.sha256_of(file) if file is not None and file.is_file() else None]
 
 
 def _execute_source(inquiry: Inquiry, scratch: Path, tools: Tools) -> Execution:
@@ -203,19 +225,12 @@ def _execute_source(inquiry: Inquiry, scratch: Path, tools: Tools) -> Execution:
         data=inquiry.data,
         out=scratch / "source",
     )
-    execution = _execute(job, subject, tools)
+    if inquiry.users_metric:
+        execution = remember(job, subject, {**_common_inputs(inquiry), "build": None}, tools)
+    else:
+        execution = execute(job, subject, tools)
     tools.emit(Event(subject=subject, phase="done"))
     return execution
-
-
-def _execute(job: work.ExecutionJob, subject: str, tools: Tools) -> Execution:
-    def tell(event: Event) -> None:
-        tools.emit(Event(subject=subject, phase="verify", done=event.done, total=event.total))
-
-    with store.writing_to(job.out):
-        job.out.mkdir()
-    tools.emit(Event(subject=subject, phase="verify", total=job.data.count))
-    return isolation.isolate(tools, EXECUTE_S, work.execute, job, tell)
 
 
 def _check_reference(inquiry: Inquiry, reference: Execution) -> None:
@@ -232,78 +247,53 @@ def _check_reference(inquiry: Inquiry, reference: Execution) -> None:
                 )
 
 
-def _score(task: Task, execution: Execution, out: Path, tools: Tools) -> Path:
-    if ":" in task.metric:
-        isolation.isolate(tools, SCORE_S, scorer.score_to, task, execution, out)
-    else:
-        scorer.score_to(task, execution, out)
-    return out
-
-
-def _measure(inquiry: Inquiry, build: BuildEntry, compared: _Compared, scratch: Path, tools: Tools) -> Measured:
+def _measure(inquiry: Inquiry, build: BuildEntry, standard: Standard, scratch: Path, tools: Tools) -> Measured:
     if not packager.is_intact(inquiry.request.folder, build):
         raise ModelError(
             f"{build.path} is missing or was changed since it was built.",
             hint="Build it again with `palmtop quantize`.",
         )
+    job = work.ExecutionJob(
+        room="targets",
+        name=build.target,
+        model=(inquiry.request.folder / build.path).absolute(),
+        shapes={},
+        artefact=build.signature,
+        source=inquiry.source.signature,
+        data=inquiry.data,
+        out=scratch,
+    )
+    inputs, subject = _inputs(inquiry, build), f"{build.target}/{build.recipe}"
+    if not inquiry.users_metric:
 
-    def produce(folder: Path) -> Measured:
-        job = work.ExecutionJob(
-            room="targets",
-            name=build.target,
-            model=(inquiry.request.folder / build.path).absolute(),
-            shapes={},
-            artefact=build.signature,
-            source=inquiry.source.signature,
-            data=inquiry.data,
-            out=scratch,
-        )
-        execution = _execute(job, f"{build.target}/{build.recipe}", tools)
-        errors, fault = compare(compared.reference, execution)
-        values = None
-        if compared.task is not None and compared.float_values is not None and not fault:
-            own = _score(compared.task, execution, scratch / "values.npy", tools)
-            values = folder / "values.npz"
-            with store.writing_to(values):
-                np.savez(values, float_values=np.load(compared.float_values), values=np.load(own))
-        return Measured(
-            errors=errors,
-            fault=fault,
-            metric="" if compared.task is None else compared.task.metric,
-            values=None if values is None else store.blob_of(values),
-            golden=_keep(execution.golden, folder / "golden.npz"),
-        )
+        def produce(folder: Path) -> Measured:
+            return _kept(measure_outputs(standard, execute(job, subject, tools), scratch, tools), standard, folder)
 
-    return tools.store.memo("verify/1", _inputs(inquiry, build), Measured, produce)
+        return tools.store.memo("verify/2", inputs, Measured, produce)
+    with store.writing_to(scratch):
+        scratch.mkdir()
+    made = measure_outputs(standard, remember(job, subject, inputs, tools), scratch, tools)
+    scores = [store.sha256_of(path) for path in (standard.float_values, made.values) if path is not None]
+    content = {**inputs, "scores": scores, "fault": made.fault, "metric_fault": made.metric_fault}
+    return tools.store.memo("verify/2", content, Measured, lambda folder: _kept(made, standard, folder))
 
 
-def _keep(golden: Path | None, to: Path) -> Blob | None:
-    return None if golden is None else store.copy_blob(store.blob_of(golden), to)
-
-
-def compare(reference: Execution, execution: Execution) -> tuple[tuple[TensorError, ...], str]:
-    """Return the errors of every output, in the order of the source's outputs, and what is wrong beyond them."""
-    own = {recorded.name: recorded.path for recorded in execution.outputs}
-    errors, faults = [], []
-    for recorded in reference.outputs:
-        expected = open_rows(recorded.path)
-        if recorded.name not in own:
-            faults.append(f"the output {recorded.name!r} is missing")
-            continue
-        values = open_rows(own[recorded.name])
-        if values.shape != expected.shape:
-            faults.append(f"the output {recorded.name!r} is {list(values.shape[1:])}, not {list(expected.shape[1:])}")
-            continue
-        meter = ErrorMeter(output=recorded.name)
-        for piece in pieces(expected):
-            meter.add(expected[piece], values[piece])
-        errors.append(meter.result())
-        if meter.broken:
-            faults.append(
-                f"the output {recorded.name!r} holds NaN or infinity for {meter.broken} of {meter.samples} samples, "
-                f"first for sample {meter.first_broken}"
-            )
-    return tuple(errors), "; ".join(faults)
+def _kept(made: Result, standard: Standard, folder: Path) -> Measured:
+    values = None
+    if made.values is not None and standard.float_values is not None:
+        values = folder / "values.npz"
+        with store.writing_to(values):
+            np.savez(values, float_values=np.load(standard.float_values), values=np.load(made.values))
+    golden = None if made.golden is None else store.copy_blob(store.blob_of(made.golden), folder / "golden.npz")
+    return Measured(
+        errors=made.errors,
+        fault=made.fault,
+        metric_fault=made.metric_fault,
+        metric="" if standard.task is None else standard.task.metric,
+        output="" if standard.task is None else standard.task.output,
+        values=None if values is None else store.blob_of(values),
+        golden=golden,
+    )
 
 
 def judge(examined: Examined, tools: Tools) -> Judged:
@@ -325,6 +315,7 @@ def judge(examined: Examined, tools: Tools) -> Judged:
         sha256=inquiry.data.sha256,
         samples=inquiry.data.count,
         method=", ".join(sorted(metrics_used)),
+        note=inquiry.note,
     )
     return Judged(
         folder=inquiry.request.folder,
@@ -376,11 +367,25 @@ def _scored(outcome: Measured, request: VerifyRequest) -> Score | None:
 
 
 def _verdict(outcome: Measured, score: Score | None, samples: int) -> tuple[Verdict, str]:
+    """Judge by the score where there is one, but not past an output that it does not read and that is broken.
+
+    Such an output fails the build below ``SQNR_FAIL_DB``; below ``SQNR_PASS_DB`` the score's verdict stays and the
+    reason names it. A function of the user's gets all outputs and is taken to judge them all.
+    """
     if outcome.fault:
         return "fail", f"Against the float model {outcome.fault}."
-    if score is not None:
+    if outcome.metric_fault:
+        return "fail", f"The metric failed on this build's outputs: {outcome.metric_fault}"
+    if score is None:
+        return metrics.judge_errors(outcome.errors, samples)
+    unread = [error for error in outcome.errors if outcome.output and error.output != outcome.output]
+    worst = min(unread, key=lambda error: error.sqnr_db, default=None)
+    if worst is None or worst.sqnr_db >= metrics.SQNR_PASS_DB:
         return score.verdict, ""
-    return metrics.judge_errors(outcome.errors, samples)
+    figure = f"{worst.sqnr_db:.1f} dB SQNR at output {worst.output!r}, which {score.metric} does not read"
+    if worst.sqnr_db < metrics.SQNR_FAIL_DB:
+        return "fail", f"{figure}: below {metrics.SQNR_FAIL_DB:.0f} dB noise drowns the output."
+    return score.verdict, f"{figure}: only a metric that reads it can tell whether that is enough."
 
 
 def store_verdicts(judged: Judged, tools: Tools) -> Manifest:

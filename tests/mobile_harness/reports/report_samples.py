@@ -252,7 +252,7 @@ def cell(
     made = tuple(session(index, median, runs=runs, peak_kb=PEAKS[entry.target], seed=seed) for index in range(sessions))
     return Cell(
         id=f"{entry.id}@{device.serial}",
-        run_id="20261122-101000-5f2a",
+        run_id="20261122-1010-5f2a",
         device=device,
         build_id=entry.id,
         build_sha256=entry.sha256,
@@ -285,7 +285,7 @@ def failed_cell(entry: BuildEntry, device: DeviceInfo = HOST, *, kind: str = "ap
 
 def run_of(cells: tuple[Cell, ...], manifest: Manifest = MANIFEST) -> RunRecord:
     return RunRecord(
-        id="20261122-101000-5f2a",
+        id="20261122-1010-5f2a",
         palmtop="0.1.0",
         created_utc="2026-11-22T10:10:00Z",
         build_dir="digits-builds",

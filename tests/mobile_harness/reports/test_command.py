@@ -24,7 +24,7 @@ def test_an_exported_run_is_shown_as_text(exported: Path, capsys: pytest.Capture
     assert execute(["report", str(exported)]) == 0
 
     shown = capsys.readouterr().out
-    assert shown.startswith("digits: run 20261122-101000-5f2a")
+    assert shown.startswith("digits: run 20261122-1010-5f2a")
     assert "Ship static-int8" in shown
 
 
@@ -43,7 +43,7 @@ def test_json_is_the_document(exported: Path, capsys: pytest.CaptureFixture[str]
     assert execute(["report", str(exported), "--json"]) == 0
 
     plain = json.loads(capsys.readouterr().out)
-    assert (plain["schema"], plain["run_id"], len(plain["rows"])) == (1, "20261122-101000-5f2a", 6)
+    assert (plain["schema"], plain["run_id"], len(plain["rows"])) == (1, "20261122-1010-5f2a", 6)
 
 
 STARTS = {"html": "<!doctype html>", "md": "### digits", "json": "{", "xml": "<?xml", "csv": "run,", "txt": "digits: "}

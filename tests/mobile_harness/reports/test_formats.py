@@ -13,10 +13,12 @@ import report_samples as samples
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
+from mobile_harness.records import RunRecord
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import markdown, text
 from mobile_harness.reports._document import document_of
 from toolkit.core import discovery
+from toolkit.core.manifest import BuildEntry
 
 ROOM = "mobile_harness.reports"
 FORMATS = discovery.names(ROOM)
@@ -146,3 +148,64 @@ def test_a_lone_surrogate_still_gives_a_file_that_can_be_written():
 )
 def test_figures_read_as_people_write_them(shown: str, expected: str):
     assert shown.replace("\xa0", " ") == expected
+
+
+CRASHED = "It did not run: SIGSEGV"
+
+
+def crashed_run() -> RunRecord:
+    """The int8 build of TFLite crashed when it was verified; devices measured it all the same."""
+
+    def crashed(entry: BuildEntry) -> BuildEntry:
+        if entry.id != "tflite-static-int8":
+            return entry
+        return dataclasses.replace(entry, score=None, tensor_errors={}, verdict="fail", verdict_reason=CRASHED)
+
+    return samples.with_builds(crashed)
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_failed_verification_is_shown_with_its_reason(format_name: str):
+    shown = discovery.load(ROOM, format_name).render(document_of(crashed_run()))
+
+    assert CRASHED in shown
+    assert "its accuracy was not checked" not in shown
+
+
+def test_a_failed_verification_is_a_failure_for_build_servers():
+    root = ET.fromstring(discovery.load(ROOM, "junit").render(document_of(crashed_run())))
+
+    assert root.get("failures") == "1"
+    assert root.find(".//testcase[@name='tflite-static-int8']/failure").get("message") == CRASHED
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_score_on_the_calibration_data_is_told(format_name: str):
+    same = dataclasses.replace(samples.MANIFEST, verification=samples.MANIFEST.calibration)
+    note = "Scored on the calibration data, not on held-out samples: the drop may be understated."
+    render = discovery.load(ROOM, format_name).render
+
+    assert note in render(document_of(samples.run_of(samples.demo_run().cells, same)))
+    assert note not in render(document_of(samples.demo_run()))
+
+
+def few_runs_run() -> RunRecord:
+    """Sessions of five runs on a phone: fewer than a median is published from."""
+    return samples.run_of(tuple(samples.cell(entry, samples.PIXEL, runs=5) for entry in samples.BUILDS))
+
+
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_median_of_too_few_runs_is_shown_nowhere(format_name: str):
+    document = document_of(few_runs_run())
+    shown = discovery.load(ROOM, format_name).render(document)
+
+    assert {row.performance.median_ns for row in document.rows if row.performance} == {None}
+    said = {"csv": ",pass,,,,,,", "json": '"median_ns": null', "junit": "<testcase", "text": "too few runs"}
+    assert said.get(format_name, "too few runs") in shown
+    assert 'time="' not in shown
+
+
+def test_the_fastest_of_unknown_medians_is_not_advised():
+    for advice in document_of(few_runs_run()).headline:
+        assert "fastest" not in advice.reason
+        assert "faster" not in advice.reason

@@ -146,3 +146,22 @@ def test_doubts_that_all_rows_share_are_not_counted_against_one():
     cells = (samples.cell(FLOAT, doubts=(place,)), samples.cell(SMALL, doubts=(place, few)))
 
     assert "1 doubt about its figures" in advice_for("tflite", tflite_run(FLOAT, SMALL, cells=cells)).reason
+
+
+def test_a_build_that_did_not_run_is_stopped_for_that_reason():
+    crashed = dataclasses.replace(
+        SMALL, score=None, tensor_errors={}, verdict="fail", verdict_reason="It did not run: SIGSEGV"
+    )
+
+    advice = advice_for("tflite", tflite_run(FLOAT, crashed, cells=(samples.cell(FLOAT), samples.cell(crashed))))
+
+    assert advice.sentence.startswith("Do not ship static-int8: it did not run: SIGSEGV; ship float32 instead")
+
+
+def test_an_output_that_is_not_finite_stops_a_build_whatever_its_score():
+    broken = dataclasses.replace(SMALL, verdict="fail", verdict_reason="Against the float model digit holds NaN.")
+
+    advice = advice_for("tflite", tflite_run(FLOAT, broken, cells=(samples.cell(broken),)))
+
+    assert advice.sentence.startswith("Do not ship static-int8: against the float model digit holds NaN; quantize")
+    assert "within the budget" not in advice.reason

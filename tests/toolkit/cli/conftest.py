@@ -33,6 +33,10 @@ def end(how, console):
         raise KeyboardInterrupt
     if how == "full":
         raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+    if how == "forbidden":
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/else")
+    if how == "read-only":
+        raise OSError(errno.EROFS, "Read-only file system", "/somewhere/else")
     if how == "library":
         import no_such_library.deep
     if how == "own-module":

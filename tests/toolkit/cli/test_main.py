@@ -7,7 +7,10 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,8 @@ def test_with_json_an_error_is_one_document_too(
     [
         ("interrupt", 130, "Interrupted"),
         ("full", 3, "OutputError"),
+        ("forbidden", 3, "OutputError"),
+        ("read-only", 3, "OutputError"),
         ("library", 6, "ToolMissing"),
         ("own-module", 1, "Bug"),
         ("bug", 1, "Bug"),
@@ -59,6 +64,14 @@ def test_other_ends(acme: Path, capsys: pytest.CaptureFixture[str], how: str, co
     assert execute(["acme-end", how, "--json"]) == code
     told = json.loads(capsys.readouterr().out)["error"]
     assert (told["kind"], told["exit_code"]) == (kind, code)
+
+
+def test_a_place_that_is_not_ours_is_named(acme: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for how, why in (("forbidden", "Permission denied"), ("read-only", "Read-only file system")):
+        assert execute(["acme-end", how]) == 3
+        told = capsys.readouterr().err
+        assert f"Cannot use /somewhere/else: {why}." in told
+        assert "bug" not in told
 
 
 def test_an_interrupt_says_how_to_go_on(acme: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,3 +217,68 @@ def test_a_real_interrupt_ends_with_130_and_no_trace(acme: Path) -> None:
     assert finished.code == 130
     assert "interrupted; run the same command again" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+CONVERTING = """
+import core_jobs, click
+from pathlib import Path
+from toolkit.cli.options import common_options
+from toolkit.core.isolation import isolate
+from toolkit.core.store import staged_folder
+
+@click.command()
+@click.argument("place", type=Path)
+@common_options
+def end(console, place):
+    with staged_folder(place / "builds"):
+        isolate(console.tools(), 600, core_jobs.hang, place / "pids")
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_ended_takes_its_converters_and_half_made_folders_along(
+    acme: Path, tmp_path: Path, by: signal.Signals
+) -> None:
+    (acme / "acme_commands.py").write_text(CONVERTING)
+    place = tmp_path / "place"
+    place.mkdir()
+    code = f"import sys; sys.path.insert(0, {str(acme)!r}); from toolkit.cli.main import run; run()"
+    with tempfile.TemporaryFile() as errors_file:
+        argv = [sys.executable, "-c", code, "acme-end", str(place)]
+        with process.start(argv, stderr_fd=errors_file.fileno()) as child:
+            note = place / "pids"
+            assert comes_true(lambda: note.is_file() and " " in note.read_text())
+            pids = [int(pid) for pid in note.read_text().split()]
+            assert [path.name for path in place.glob(".builds.partial-*")]
+            os.kill(child.pid, by)
+            assert child.wait(30) == 128 + by
+        errors_file.seek(0)
+        told = errors_file.read().decode()
+    assert comes_true(lambda: not any(alive(pid) for pid in pids))
+    assert [path.name for path in place.iterdir()] == ["pids"]
+    assert "run the same command again to resume" in told
+    assert "Traceback" not in told
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(acme: Path) -> None:
+    (acme / "acme_commands.py").write_text(
+        "import os, signal, click\n@click.command()\ndef end():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n    click.echo('went on')\n"
+    )
+    code = f"import sys; sys.path.insert(0, {str(acme)!r}); from toolkit.cli.main import run; run()"
+    finished = process.run(["nohup", sys.executable, "-c", code, "acme-end"], deadline_s=60)
+    assert (finished.code, finished.stdout) == (0, "went on\n")
+
+
+def comes_true(check: Callable[[], bool], within_s: float = 30) -> bool:
+    until = time.monotonic() + within_s
+    while not check() and time.monotonic() < until:
+        threading.Event().wait(0.05)
+    return check()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except FileNotFoundError:
+        return False

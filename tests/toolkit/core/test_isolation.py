@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,23 +11,24 @@ from pathlib import Path
 import core_jobs
 import pytest
 
-from toolkit.core import errors, isolation
+from toolkit.core import errors, isolation, process
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.events import Event
 from toolkit.core.isolation import isolate
 from toolkit.core.tools import Tools
 
 
-def gone(pid: int) -> bool:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
+def gone(pid: int, within_s: float = 10) -> bool:
+    until = time.monotonic() + within_s
+    while True:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X"):
                 return True
         except FileNotFoundError:
             return True
+        if time.monotonic() >= until:
+            return False
         threading.Event().wait(0.02)
-    return False
 
 
 def test_results_come_back_as_values_of_their_type(tools: Tools, tmp_path: Path) -> None:
@@ -117,9 +119,37 @@ def test_a_child_killed_from_outside_fails_alone(tools: Tools, tmp_path: Path) -
     assert [error.kind for error in caught] == ["memory"]
 
 
+def test_a_child_ends_with_a_parent_that_was_killed_and_takes_along_what_it_started(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    code = (
+        "import core_jobs, sys\n"
+        "from pathlib import Path\n"
+        "from toolkit.core.isolation import isolate\n"
+        "from toolkit.core.tools import system_tools\n"
+        "isolate(system_tools(), 600, core_jobs.hang, Path(sys.argv[1]))\n"
+    )
+    with process.start([sys.executable, "-c", code, str(note)]) as parent:
+        until = time.monotonic() + 30
+        while not (note.is_file() and " " in note.read_text()) and time.monotonic() < until:
+            threading.Event().wait(0.05)
+        pids = [int(pid) for pid in note.read_text().split()]
+        assert not any(gone(pid, within_s=0) for pid in pids)
+        os.kill(parent.pid, 9)
+        assert all(gone(pid) for pid in pids)
+
+
 def test_an_unusable_argument_is_refused_by_name(tools: Tools) -> None:
     with pytest.raises(errors.SettingsError, match=r"argument left.*'two' is not a whole number"):
         isolate(tools, 60, core_jobs.add, "two")  # type: ignore[arg-type]
+
+
+def test_a_stray_module_of_the_working_folder_is_not_imported(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "numpy", "toolkit"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the stray one')")
+    monkeypatch.chdir(tmp_path)
+    assert isolate(tools, 60, core_jobs.add, 1) == 2
 
 
 def test_children_send_nothing_home_and_say_so_before_any_import() -> None:

@@ -103,6 +103,27 @@ def test_a_path_that_leaves_the_folder_is_refused(whole: Manifest, tmp_path: Pat
         manifest.read(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "a/b", "../a", "a\\b", "a b", "a\n", "é", "x" * 129, "a\0"])
+def test_an_id_that_is_no_plain_name_is_refused(whole: Manifest, tmp_path: Path, name: str) -> None:
+    plain = codec.unstructure(whole)
+    plain["builds"][0]["id"] = name
+    (tmp_path / manifest.FILE).write_text(json.dumps(plain))
+    with pytest.raises(ModelError, match="which is no id"):
+        manifest.read(tmp_path)
+
+
+def test_two_builds_of_one_id_are_refused(whole: Manifest, tmp_path: Path) -> None:
+    plain = codec.unstructure(whole)
+    plain["builds"][0]["id"] = "x" * 128
+    plain["builds"].append(plain["builds"][0])
+    (tmp_path / manifest.FILE).write_text(json.dumps(plain))
+    with pytest.raises(ModelError, match="two builds"):
+        manifest.read(tmp_path)
+    plain["builds"].pop()
+    (tmp_path / manifest.FILE).write_text(json.dumps(plain))
+    assert manifest.read(tmp_path).builds[0].id == "x" * 128
+
+
 def test_a_link_that_leaves_the_folder_is_refused(whole: Manifest, tmp_path: Path) -> None:
     folder = tmp_path / "builds"
     folder.mkdir()

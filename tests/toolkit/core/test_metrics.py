@@ -99,15 +99,52 @@ def test_bootstrap_agrees_with_scipy():
 
 
 def test_bootstrap_without_spread_or_without_samples():
-    assert metrics.paired_bootstrap(np.full(20, 0.25), 0.95, 0) == (0.25, 0.25)
+    assert metrics.paired_bootstrap(np.full(20, 0.25), 0.95, 0) == (-math.inf, math.inf)
+    unseen = 1 - 0.025 ** (1 / 20)  # the share of which none of 20 is seen in one of 40 cases
+    assert metrics.paired_bootstrap(np.full(20, 0.25), 0.95, 0, 0.5) == pytest.approx(
+        (0.25 - unseen / 2, 0.25 + unseen / 2)
+    )
     assert metrics.paired_bootstrap(np.array([0.1, 0.2]), 0.95, 0) == (-math.inf, math.inf)
 
 
 def test_bootstrap_survives_one_extreme_sample():
     drops = np.zeros(50)
     drops[0] = 1e6
-    low, high = metrics.paired_bootstrap(drops, 0.999, 0)
-    assert 0 <= low <= 2e4 <= high
+    low, high = metrics.paired_bootstrap(drops, 0.999, 0, 1e6)
+    assert -2e5 < low < 0 < 2e4 < high < 3e5
+    assert metrics.paired_bootstrap(drops, 0.999, 0) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.005, 60), (0.02, 100), (0.04, 60)])
+def test_bootstrap_covers_drops_that_are_seldom(share, n):
+    """Simulated coverage of the nominal 95 % where most samples are equal and few lose much."""
+    rng = np.random.default_rng(5)
+    covered = 0
+    for _ in range(100):
+        drops = np.where(rng.random(n) < share, rng.uniform(0, 1, n), 0.0)
+        low, high = metrics.paired_bootstrap(drops, 0.95, 0, 1.0)
+        covered += low <= share / 2 <= high
+    assert covered / 100 >= 0.93
+
+
+def test_the_share_that_may_differ_is_that_of_clopper_and_pearson():
+    from scipy import stats
+
+    for seen, n in [(0, 10), (1, 50), (4, 1000)]:
+        theirs = stats.binomtest(seen, n).proportion_ci(0.95, method="exact").high
+        assert metrics._share_at_most(seen, n, 0.025) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_equal_scores_alone_are_no_proof():
+    same = np.linspace(0.2, 0.9, 40)
+    score = metrics.score("m:f", same, same, BUDGET)
+    assert (score.verdict, score.drop) == ("undecided", 0)
+    enough = np.linspace(0.2, 0.9, 40 + score.more_samples)
+    assert metrics.score("m:f", enough, enough, BUDGET).verdict == "pass"
+    fewer = np.delete(enough, 5)
+    assert metrics.score("m:f", fewer, fewer, BUDGET).verdict == "undecided"
+    flat = metrics.score("m:f", np.full(500, 0.5), np.full(500, 0.5), BUDGET)
+    assert (flat.verdict, flat.ci_high, flat.more_samples) == ("undecided", math.inf, None)
 
 
 def hits(n, lost, won):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import core_jobs
+import filelock
 import pytest
+from unwritable import unprivileged
 
 from toolkit.core import store
 from toolkit.core.artifacts import Blob
 from toolkit.core.errors import ChildFailed, OutputError
+from toolkit.core.events import Event
 from toolkit.core.isolation import isolate
 from toolkit.core.store import Store
 from toolkit.core.tools import Tools
@@ -94,8 +99,98 @@ def test_what_was_damaged_is_made_again(cache: Store, make: Maker, harm: str) ->
 
 def test_a_changed_parent_is_not_this_entrys_matter(cache: Store, make: Maker) -> None:
     cache.memo("pair/1", {}, Pair, make)
-    make.parent.path.unlink()
+    make.parent.path.write_bytes(b"other")
     cache.memo("pair/1", {}, Pair, make)
+    assert make.times == 1
+
+
+def test_a_parent_that_is_gone_is_damage(cache: Store, make: Maker, tmp_path: Path) -> None:
+    cache.memo("pair/1", {}, Pair, make)
+    make.parent = store.blob_of(make.parent.path.rename(tmp_path / "moved.bin"))
+    assert cache.find("pair/1", {}, Pair) is None
+    assert cache.memo("pair/1", {}, Pair, make).parent.path == tmp_path / "moved.bin"
+    assert make.times == 2
+
+
+def test_a_moved_cache_is_made_again(cache: Store, make: Maker, tmp_path: Path) -> None:
+    cache.memo("pair/1", {}, Pair, make)
+    moved = Store(cache.root.rename(tmp_path / "moved"))
+    assert moved.find("pair/1", {}, Pair) is None
+    made = moved.memo("pair/1", {}, Pair, make)
+    assert moved.root in made.blob.path.parents
+    assert made.blob.path.read_bytes() == b"made"
+
+
+def test_a_cache_that_cannot_be_locked_is_an_error_of_the_place(cache: Store, make: Maker) -> None:
+    folder = cache.root / "pair-1" / cache.key("pair/1", {})
+    Path(f"{folder}.lock").mkdir(parents=True)
+    with pytest.raises(OutputError, match="Cannot write to") as caught:
+        cache.memo("pair/1", {}, Pair, make)
+    assert "PALMTOP_CACHE" in caught.value.hint
+    assert make.times == 0
+
+
+def test_waiting_for_another_process_is_told_once(cache: Store, make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_TELL_S", 0.0)
+    monkeypatch.setattr(store, "_SLICE_S", 0.05)
+    heard: list[Event] = []
+    folder = cache.root / "pair-1" / cache.key("pair/1", {})
+    folder.parent.mkdir(parents=True)
+    lock = filelock.FileLock(f"{folder}.lock", thread_local=False)
+    lock.acquire()
+    timer = threading.Timer(0.4, lock.release)
+    timer.start()
+    Store(cache.root, heard.append).memo("pair/1", {}, Pair, make)
+    timer.join()
+    assert [(event.subject, event.phase) for event in heard] == [("pair/1", "noted")]
+    assert "waiting for another palmtop" in heard[0].message
+    assert make.times == 1
+
+
+def age(path: Path) -> Path:
+    """Make a folder with a file look as if a process had been killed in it the day before yesterday."""
+    path.mkdir(parents=True)
+    (path / "half").write_text("half")
+    os.utime(path, (time.time() - 2 * store.STALE_S,) * 2)
+    return path
+
+
+def test_what_killed_processes_left_in_the_cache_is_swept(cache: Store, make: Maker) -> None:
+    here = cache.root / "pair-1"
+    own, other = cache.key("pair/1", {}), cache.key("pair/1", {"an": "other"})
+    gone = [here / f".{own}.young", age(here / f".{other}.old")]
+    kept = [here / f".{other}.young", age(here / f".{'0' * 32}.old"), age(here / "plain")]
+    for young in (gone[0], kept[0]):
+        young.mkdir()
+    with filelock.FileLock(here / f"{'0' * 32}.lock"):
+        cache.memo("pair/1", {}, Pair, make)
+    assert [path.exists() for path in gone] == [False, False]
+    assert [path.exists() for path in kept] == [True, True, True]
+
+
+def test_what_killed_processes_left_beside_an_output_folder_is_swept(tmp_path: Path) -> None:
+    old, foreign = age(tmp_path / ".builds.partial-a"), age(tmp_path / ".other.partial-a")
+    young = tmp_path / ".builds.partial-b"
+    young.mkdir()
+    link = tmp_path / ".builds.partial-c"
+    link.symlink_to(foreign)
+    with store.staged_folder(tmp_path / "builds"):
+        pass
+    assert [path.exists() for path in (old, young, foreign, link)] == [False, True, True, True]
+
+
+def test_a_place_is_tried_before_it_is_needed(tmp_path: Path) -> None:
+    store.check_writable(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="Cannot write to") as caught:
+        store.check_writable(tmp_path / "gone", "Do this.")
+    assert caught.value.hint == "Do this."
+
+
+def test_a_foreign_cache_is_an_error_of_the_place(cache: Store, make: Maker) -> None:
+    cache.memo("pair/1", {}, Pair, make)
+    with unprivileged(cache.root / "pair-1"), pytest.raises(OutputError, match="Permission denied"):
+        cache.memo("pair/1", {"an": "other"}, Pair, make)
     assert make.times == 1
 
 

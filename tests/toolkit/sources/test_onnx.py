@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import source_jobs
 
+from toolkit.core import store
 from toolkit.core.errors import ModelError
 from toolkit.core.isolation import isolate
 from toolkit.core.tools import Tools
 from toolkit.sources import onnx
 from toolkit.sources._onnx_file import outer_fault
+from toolkit.stages import importer
 
 
 @pytest.fixture
@@ -49,6 +51,40 @@ def test_external_data_behind_a_symlink_is_refused(variants: tuple[Path, Path], 
     data.symlink_to(good.parent / "elsewhere.bin")
     with pytest.raises(ModelError, match="outside the model's folder"):
         isolate(tools, 60, source_jobs.read_with, "onnx", good / "external.onnx", {})
+
+
+def test_changed_external_data_is_another_model(variants: tuple[Path, Path], tools: Tools) -> None:
+    good = variants[1]
+    isolate(tools, 120, source_jobs.bad_and_good, "onnx", *variants)
+    path, data = good / "external.onnx", good / "external.bin"
+    before = importer.read_source(path, {}, tools).blob
+    assert onnx.files(path) == (path, data)
+    assert before.size_bytes == path.stat().st_size + data.stat().st_size
+
+    moved = good.rename(good.with_name("moved")) / path.name
+    assert importer.source_blob(moved, "onnx").sha256 == before.sha256
+    data = moved.with_name(data.name)
+    data.write_bytes(data.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
+    assert importer.read_source(moved, {}, tools).blob.sha256 != before.sha256
+    data.write_bytes(data.read_bytes()[:-4])
+    with pytest.raises(ModelError, match="cut short"):
+        importer.read_source(moved, {}, tools)
+    alone = moved.with_name("weights_as_inputs.onnx")
+    assert importer.source_blob(alone, "onnx") == store.blob_of(alone)
+
+
+@pytest.mark.parametrize(
+    "name", [b"../secret.bin", b"/etc/hostname", b"gone.bin", b"\xff", b"a\0b", b"x" * 300, b"link"]
+)
+def test_external_data_elsewhere_is_not_hashed(tmp_path: Path, name: bytes) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret.bin").write_bytes(b"secret")
+    (folder / "link").symlink_to(tmp_path / "secret.bin")
+    (folder / "data.bin").write_bytes(b"weights")
+    entries = [b"\x0a\x08location\x12\x08data.bin", b"\x0a\x08location\x12" + bytes([len(name) & 0x7F]) + name]
+    (folder / "m.onnx").write_bytes(b"..".join([*entries, b"\x0a\x08location\x12"]))
+    assert onnx.files(folder / "m.onnx") == (folder / "m.onnx", folder / "data.bin")
 
 
 def test_weights_listed_as_inputs_are_none_and_wrong_output_shapes_are_mended(

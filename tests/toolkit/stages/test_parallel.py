@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
+import filelock
 import pytest
 
 from toolkit.core.errors import ChildFailed, ModelError, OutputError
+from toolkit.core.store import Store
 from toolkit.stages.parallel import Failure, each
 
 
@@ -38,6 +41,27 @@ def test_other_errors_are_raised_and_the_rest_is_not_begun(error):
     with pytest.raises(type(error)):
         each(list(range(50)), work, 1)
     assert len(begun) < 50
+
+
+def test_a_piece_that_waits_for_another_process_does_not_hold_up_the_end(tmp_path):
+    cache = Store(tmp_path)
+    folder = tmp_path / "slow-1" / cache.key("slow/1", {})
+    folder.parent.mkdir()
+    made = []
+
+    def work(item):
+        if item == 0:
+            return cache.memo("slow/1", {}, str, lambda _: made.append(item) or "made")
+        threading.Event().wait(0.3)
+        raise KeyboardInterrupt
+
+    with filelock.FileLock(f"{folder}.lock"):
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            each([0, 1], work, 2)
+        assert time.monotonic() - started < 10
+    assert made == []
+    assert each([0], work, 1) == ["made"], "the next stage waits again"
 
 
 def test_no_more_than_jobs_at_once():

@@ -10,12 +10,14 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from unwritable import unprivileged
 
 from toolkit import pipeline
 from toolkit.core import manifest, store
 from toolkit.core.artifacts import Preprocess
-from toolkit.core.errors import DataError, ModelError, SettingsError
+from toolkit.core.errors import DataError, ModelError, OutputError, SettingsError
 from toolkit.core.store import Store
+from toolkit.stages import verifier
 from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 
 
@@ -186,6 +188,74 @@ def test_metrics_that_do_not_work_are_explained(built, tools, metric, words):
         pipeline.verify(VerifyRequest(folder=built(), metric=metric), tools)
 
 
+def test_a_users_metric_is_always_asked_again_and_models_are_not(built, toy_model, tools, toy, monkeypatch):
+    monkeypatch.chdir(toy)
+    folder, jobs = built(toy_model(padding="asked again")), []
+
+    def noting(argv, **options):
+        jobs.append(options["stdin"])
+        return tools.run(argv, **options)
+
+    told = dataclasses.replace(tools, run=noting)
+    for value in (0.25, 0.75):
+        (toy / "value.txt").write_text(str(value))
+        asked = VerifyRequest(folder=folder, metric="toy_metrics:as_the_file_says")
+        scores = [build.score for build in pipeline.verify(asked, told).builds]
+        assert all(score.float_value - value == pytest.approx(scores[0].float_value - value) for score in scores)
+        assert scores[1].value == pytest.approx(value, abs=0.03)
+        executions = [job for job in jobs if ":execute" in job]
+        assert len(executions) == 3
+    assert len((toy / "calls.txt").read_text()) == 2 * 3 * 40
+
+
+def test_a_users_metric_that_fails_on_one_build_keeps_its_errors(built, toy_model, toy_data, tools, toy, monkeypatch):
+    monkeypatch.chdir(toy)
+    (toy / "exact.txt").write_text("0.5")
+    model = toy_model(weights=np.linspace(-4, 4.5, 18).reshape(6, 3).tolist(), bias=[0.0] * 3)
+    folder = built(model, data=str(toy_data(x=np.ones((40, 6)))))
+    request = VerifyRequest(folder=folder, metric="toy_metrics:refuses_what_is_not_exact")
+    exact, small = pipeline.verify(request, tools).builds
+    assert exact.score.value == 1.0
+    assert (small.score, small.verdict) == (None, "fail")
+    assert small.verdict_reason.startswith("The metric failed on this build's outputs: ")
+    assert "failed on sample 0: ValueError: not exact" in small.verdict_reason
+    assert 20 < small.tensor_errors["scores"].sqnr_db < 90
+    assert small.golden is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "verdict", "words"),
+    [
+        ("extra_lost", "fail", r"0.0 dB SQNR at output 'extra', which top1 does not read: below 10 dB"),
+        ("extra_weak", "pass", r"(19|20)\.\d dB SQNR at output 'extra', which top1 does not read: only a metric"),
+        ("none", "pass", r"^$"),
+    ],
+)
+def test_outputs_that_the_metric_does_not_read(built, toy_model, tools, fault, verdict, words):
+    folder = built(toy_model(extra=True, faults={"run": fault}))
+    request = VerifyRequest(folder=folder, output="scores", max_drop=0.5)
+    small = by_id(pipeline.verify(request, tools))["toy-weight-int8"]
+    assert (small.verdict, small.score.verdict) == (verdict, "pass")
+    assert re.search(words, small.verdict_reason)
+
+
+def test_verifying_on_the_calibration_data_is_said(built, toy_data, tools):
+    folder, events = built(recipes=("static-int8",)), []
+    loud = dataclasses.replace(tools, emit=events.append)
+    for request in (VerifyRequest(folder=folder), VerifyRequest(folder=folder, samples=9)):
+        events.clear()
+        made = pipeline.verify(request, loud)
+        assert "not held out" in made.verification.note
+        assert [event.message for event in events if event.level == "warning"] == [f"{made.verification.note}."]
+    events.clear()
+    made = pipeline.verify(VerifyRequest(folder=folder, data=str(toy_data("fresh.npz", count=41))), loud)
+    assert (made.verification.note, [event for event in events if event.level == "warning"]) == ("", [])
+
+
+def test_data_that_no_build_learned_from_is_held_out(built, tools):
+    assert pipeline.verify(VerifyRequest(folder=built()), tools).verification.note == ""
+
+
 @pytest.mark.parametrize(
     ("labels", "request_changes", "words"),
     [
@@ -267,6 +337,30 @@ def test_nothing_but_the_cache_is_left(built, tools):
         "toy-weight-int8.toyq",
     ]
     assert json.loads((folder / "build.json").read_text())["builds"][0]["tensor_errors"]["scores"]["sqnr_db"] == "inf"
+
+
+def test_the_outputs_of_a_build_are_gone_before_the_next_one_runs(built, tools, monkeypatch):
+    monkeypatch.setattr(verifier, "_JOBS", 1)
+    lying = []
+
+    def look(event):
+        if event.phase == "verify" and event.done == 0:
+            lying.append(sorted(path.name for path in tools.store.root.glob("outputs-*/*")))
+
+    pipeline.verify(VerifyRequest(folder=built(), samples=7), dataclasses.replace(tools, emit=look))
+    assert [[name for name in names if name.startswith("toy-")] for names in lying] == [
+        [],
+        ["toy-float32"],
+        ["toy-weight-int8"],
+    ]
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(built, tools):
+    folder, heard = built(), []
+    with unprivileged(folder), pytest.raises(OutputError, match="Permission denied") as caught:
+        pipeline.verify(VerifyRequest(folder=folder), dataclasses.replace(tools, emit=heard.append))
+    assert "build.json" in caught.value.hint
+    assert heard == []
 
 
 def test_images_are_preprocessed_alike_in_calibration_and_verification(built, toy, toy_model, tools):

@@ -13,11 +13,14 @@ from typing import Any
 
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
+from toolkit.core.ports import Array, Feeds
+from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
+from toolkit.core.signature import bind, unbind
 from toolkit.core.store import writing_to
 from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
 from toolkit.targets.coreml.interpreter.program import read_package
 from toolkit.targets.coreml.messages import keep_source_names, signature_of
-from toolkit.targets.coreml.session import with_program_shapes
+from toolkit.targets.coreml.session import open_session, with_program_shapes
 
 _SIGNATURE_KEY = "serving_default"
 
@@ -26,14 +29,19 @@ def convert(form: str, model: Path, source: Signature, out: Path) -> Signature:
     """Write the float32 ``.mlpackage``; see :meth:`toolkit.core.ports.Target.convert`.
 
     Raises:
-        ModelError: an operator cannot be converted; it and its layer are named.
+        ModelError: an operator cannot be converted; it and its layer are named. Or the program computes something
+            else than the form: the output that differs most is named.
     """
     names = _identifiers(source)
     with own_temporary_folder() as scratch:
         made = _from_saved_model(model, source, names) if form == "saved_model" else _from_onnx(model, names)
         signature = _signature(made.get_spec(), source, names, model)
         save(made, signature, out, scratch)
-    return _read_back(out)
+    found = _read_back(out)
+    feeds = probe_feeds(source)
+    wanted = _run_saved_model(model, feeds) if form == "saved_model" else _run_onnx(model, feeds)
+    _check_same(out, found, feeds, wanted)
+    return found
 
 
 def save(made: Any, signature: Signature, out: Path, scratch: Path) -> None:
@@ -51,6 +59,38 @@ def save(made: Any, signature: Signature, out: Path, scratch: Path) -> None:
     with writing_to(out.parent):
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(package, out)
+
+
+def _check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) -> None:
+    session = open_session(out, 1)
+    try:
+        got = unbind(session.run(bind(feeds, signature)), signature)
+    finally:
+        session.close()
+    name, error = relative_error(wanted, got)
+    if error > SAME_MODEL:
+        raise ModelError(
+            f"The float Core ML conversion computes something else: its output {name!r} differs by {error:.1%}.",
+            hint="This is a fault of the converter; build this model for another target.",
+        )
+
+
+def _run_saved_model(model: Path, feeds: Feeds) -> dict[str, Array]:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(model))
+    answers = loaded.signatures[_SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
+    return {name: tensor.numpy() for name, tensor in answers.items()}
+
+
+def _run_onnx(model: Path, feeds: Feeds) -> dict[str, Array]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
 def _read_back(out: Path) -> Signature:

@@ -1,8 +1,8 @@
 """Static 8-bit quantization: ONNX Runtime's QDQ quantizer, driven by ranges that palmtop measured.
 
 Activations are unsigned and asymmetric, weights signed: the pair ONNX Runtime has its fastest kernels for on x86, and
-ARM has full-speed kernels for both signs. Softmax and normalisations stay float, because eight bits of their outputs can
-ruin a model that is otherwise fine.
+ARM has full-speed kernels for both signs. Softmax and normalisations stay float, because eight bits of their outputs
+can ruin a model that is otherwise fine.
 """
 
 from __future__ import annotations

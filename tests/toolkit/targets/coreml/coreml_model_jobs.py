@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import tempfile
@@ -13,7 +14,9 @@ import numpy as np
 
 from toolkit.core import signature as binding
 from toolkit.core.artifacts import KeptFloat, LayerFact, Requirements, Signature, TensorSpec
+from toolkit.core.probe import probe_feeds
 from toolkit.core.recipe import load_recipe
+from toolkit.sources import onnx as onnx_source
 from toolkit.targets import coreml
 from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
 
@@ -147,6 +150,22 @@ def onnx_net(model: Path, folder: Path) -> Outcome:
         value.type.tensor_type.shape.dim[0].dim_value = 1
     onnx.save(version_converter.convert_version(net, 17), folder / "net.onnx")
     return _onnx(folder / "net.onnx", folder)
+
+
+def onnx_net_with_a_changed_weight(model: Path, folder: Path) -> None:
+    """Convert, spoil the weights as a faulty converter would, and check the program as the conversion does."""
+    source, form, out = onnx_source.read(model, {}), folder / "net.onnx", folder / "net.mlpackage"
+    onnx_source.export(model, "onnx", {}, form)
+    made = coreml.convert("onnx", form, source, out)
+    conversion = importlib.import_module("toolkit.targets.coreml.convert")  # the package names its function alike
+    feeds = probe_feeds(source)
+    wanted = conversion._run_onnx(form, feeds)
+    conversion._check_same(out, made, feeds, wanted)
+    weights = next(out.rglob("weight.bin"))
+    content = np.fromfile(weights, np.float32)
+    content[-8:] *= 1.5
+    content.tofile(weights)
+    conversion._check_same(out, made, feeds, wanted)
 
 
 def onnx_text_with_odd_names(folder: Path) -> Outcome:

@@ -46,6 +46,11 @@ def test_onnx_net(onnx_model: Path, tmp_path: Path, tools: Tools) -> None:
     assert any("64 elements" in item.reason for item in outcome.kept_float)
 
 
+def test_a_program_that_computes_something_else_is_refused(onnx_model: Path, tmp_path: Path, tools: Tools) -> None:
+    with pytest.raises(ModelError, match=r"computes something else: its output 'y' differs by \d+\.\d%"):
+        isolate(tools, 300, jobs.onnx_net_with_a_changed_weight, onnx_model, tmp_path)
+
+
 def test_onnx_tensor_names_that_core_ml_cannot_spell(tmp_path: Path, tools: Tools) -> None:
     outcome = isolate(tools, 300, jobs.onnx_text_with_odd_names, tmp_path)
     assert [(spec.name, spec.source_name, spec.dtype) for spec in outcome.signature.inputs] == [
