@@ -34,6 +34,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("PALMTOP_ADB_SERVERS", "none")
     monkeypatch.setenv("PALMTOP_CACHE", str(tmp_path_factory.getbasetemp() / "palmtop-cache"))
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "160")  # temporary paths are long, and tables wrap
 
 
 @pytest.fixture
