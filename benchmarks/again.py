@@ -19,7 +19,9 @@ BIN = Path(sys.executable).parent
 def quantize(model: str, data: str, out: Path, cache: Path) -> float:
     started = time.perf_counter()
     argv = [str(BIN / "palmtop"), "quantize", model, "-d", data, "-o", str(out), "-q"]
-    subprocess.run(argv, check=True, env={"PALMTOP_CACHE": str(cache), "PATH": "/usr/bin:/bin"})
+    subprocess.run(
+        argv, check=True, stdout=subprocess.DEVNULL, env={"PALMTOP_CACHE": str(cache), "PATH": "/usr/bin:/bin"}
+    )
     return time.perf_counter() - started
 
 
