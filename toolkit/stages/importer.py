@@ -33,7 +33,7 @@ from toolkit.stages.parallel import Failure, each
 from toolkit.stages.requests import QuantizeRequest
 
 READ_S, SCAN_S, CONVERT_S = 600, 3600, 3600
-"""Deadlines in seconds: several times what the largest models we tried need on a slow machine."""
+"""Deadlines in seconds: generous guards against a hang, not expectations of how long the work takes."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
