@@ -6,16 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobile_harness import history, lab, plans
-from mobile_harness.bench import BenchRequest, bench
-from mobile_harness.history import History
+from mobile_harness import plans
+from mobile_harness.cli._journey import measure, write_reports
 from mobile_harness.records import RunRecord
 from mobile_harness.reports._document import document_of
 from mobile_harness.reports.base import Document
 from toolkit import pipeline
-from toolkit.core import codec, discovery, store
-from toolkit.core import manifest as manifests
-from toolkit.core.errors import BadInput, FolderTaken, SomeFailed
+from toolkit.core import store
+from toolkit.core.errors import FolderTaken, SomeFailed
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
 from toolkit.demos._folder import folder_of, lay_out
@@ -24,8 +22,6 @@ from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 
 TARGETS = ("tflite", "onnx", "coreml")
 RECIPES = ("float32", "static-int8", "weight-int8")
-FORMATS = ("html", "markdown", "json")
-REPORTS = "mobile_harness.reports"
 BUILDS = "builds"
 SUMMARY_FILE = "summary.md"
 
@@ -124,34 +120,6 @@ def _take_through(model: DemoModel, project: DemoProject, request: DemoRequest, 
     return _report(model.name, folder, measure(folder / BUILDS, request, named))
 
 
-def measure(builds: Path, request: DemoRequest, tools: Tools) -> RunRecord:
-    """Measure the builds of one model, or go on with the run of them that was interrupted."""
-    resume = unfinished(builds, request, tools)
-    return bench(BenchRequest(folder=builds, devices=request.devices, plan=request.plan, resume=resume), tools)
-
-
-def unfinished(builds: Path, request: DemoRequest, tools: Tools) -> str | None:
-    """Return the id of the latest run of the same builds, plan and devices if it was interrupted, else None.
-
-    The whole ``build.json`` has to be the same, because a run reports the verdicts that it was started with.
-    """
-    kept = History(history.locate(None, builds))
-    plan, now = plans.load(request.plan), codec.canonical(manifests.read(builds))
-    mine = [run for run in kept.runs() if run.build_dir == str(builds.absolute()) and run.plan == plan.name]
-    if not mine:
-        return None
-    devices = {lab.selector(device) for device in lab.select(lab.discover(tools), request.devices)}
-    for run in mine:
-        try:
-            record = kept.read(run.id)
-        except BadInput as error:  # a damaged run stands in nobody's way: it is left as it is, and told
-            tools.emit(Event(subject=f"run {run.id}", phase="noted", message=error.message, level="warning"))
-            continue
-        if set(run.devices) == devices and record.plan == plan and codec.canonical(record.manifest) == now:
-            return None if run.complete else run.id
-    return None
-
-
 def quantize(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools) -> None:
     """Make the builds of one model in ``folder/builds``; those that are there already stay.
 
@@ -193,11 +161,7 @@ def _verify(model: DemoModel, folder: Path, request: DemoRequest, tools: Tools) 
 
 def _report(name: str, folder: Path, record: RunRecord) -> ModelOutcome:
     document = document_of(record)
-    reports = {}
-    for kind in FORMATS:
-        module = discovery.load(REPORTS, kind)
-        reports[kind] = folder / f"report{module.SUFFIX}"
-        store.write_atomic(reports[kind], module.render(document))
+    reports = write_reports(folder, document)
     return ModelOutcome(name=name, folder=folder, reports=reports, document=document)
 
 

@@ -10,7 +10,7 @@ import pytest
 from bench_builds import make_folder, scripted
 
 from mobile_harness import plans
-from mobile_harness.cli import _demo_run, demo
+from mobile_harness.cli import _demo_run, _journey, demo
 from mobile_harness.cli._demo_run import DemoOutcome, DemoRequest, failures, run_demo
 from mobile_harness.history import NOT_YET, History, locate
 from mobile_harness.records import Failure, RunRecord
@@ -119,17 +119,17 @@ def test_the_same_command_again_goes_on_with_an_interrupted_measurement(
     _host(monkeypatch, "ok")
     builds = make_folder(tools, onnx_model, tmp_path / "builds")
     request = DemoRequest(name="twins", out=tmp_path, devices=("host",))
-    whole = _demo_run.measure(builds, request, tools)
-    assert _demo_run.unfinished(builds, request, tools) is None  # nothing is left to do, so the next run is a new one
+    whole = _journey.measure(builds, request, tools)
+    assert _journey.unfinished(builds, request, tools) is None  # nothing is left to do, so the next run is a new one
     half = _interrupted(History(locate(path)), whole)
 
-    assert _demo_run.unfinished(builds, dataclasses.replace(request, plan="standard"), tools) is None
+    assert _journey.unfinished(builds, dataclasses.replace(request, plan="standard"), tools) is None
     other = manifest.read(builds)
     manifest.write(builds, dataclasses.replace(other, inputs_key="other"))
-    assert _demo_run.unfinished(builds, request, tools) is None
+    assert _journey.unfinished(builds, request, tools) is None
     manifest.write(builds, other)
 
-    done = _demo_run.measure(builds, request, tools)
+    done = _journey.measure(builds, request, tools)
     assert done.id == half.id
     assert {cell.outcome for cell in done.cells} == {"measured"}
     assert [cell.sessions[0] for cell in done.cells] == [cell.sessions[0] for cell in half.cells]
