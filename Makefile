@@ -10,7 +10,7 @@ KEY := $(shell cksum pyproject.toml | cut -d' ' -f1)
 DEMO_READY := $(VENV)/.ready-demo-$(KEY)
 DEV_READY := $(VENV)/.ready-dev-$(KEY)
 
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test test-all lint setup clean
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -20,6 +20,9 @@ demo: $(DEMO_READY) ## Run the main job on a real model and real labelled data, 
 test: lint ## Check style, types and floors, then run all tests with branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+
+test-all: ## The same with the slow tests, such as the trained demos and long fault runs
+	$(MAKE) test ARGS="--slow $(ARGS)"
 
 lint: $(DEV_READY) ## Check style, types and floors
 	$(BIN)/ruff format --check $(wildcard $(FILES))

@@ -22,6 +22,19 @@ sys.path.insert(0, str(HERE))
 import models  # noqa: E402  (tests/models.py: the functions that make the models, importable in children)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--slow``: without it the tests marked slow are skipped, and the summary counts them."""
+    parser.addoption("--slow", action="store_true", help="Run the tests marked slow, too (make test-all).")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow tests by name unless asked for them."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="slow: `make test-all` runs it"))
+
+
 def pytest_configure() -> None:
     """Let child processes import the job modules that lie beside the tests."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH", "")]))

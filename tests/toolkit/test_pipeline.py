@@ -379,7 +379,6 @@ def test_an_interrupt_ends_the_children_and_the_next_run_goes_on(request_for, to
     assert not [call for call in calls if ":convert" in call or ":export" in call]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("model", ["keras", "onnx"])
 def test_the_real_sources_and_targets(model, keras_model, onnx_model, shapes_npz, noise_npz, tools, tmp_path):
     """Every target of the room from each real source: built, close to the float model, executable by `predict`."""
