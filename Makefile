@@ -10,7 +10,7 @@ KEY := $(shell cksum pyproject.toml | cut -d' ' -f1)
 DEMO_READY := $(VENV)/.ready-demo-$(KEY)
 DEV_READY := $(VENV)/.ready-dev-$(KEY)
 
-.PHONY: help demo test test-all lint setup clean
+.PHONY: help demo test test-aosp test-all test-ios lint setup clean swift-toolchain
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -24,13 +24,22 @@ test: lint ## Check style, types and floors, then run all tests with branch cove
 test-all: ## The same with the slow tests, such as the trained demos and long fault runs
 	$(MAKE) test ARGS="--slow $(ARGS)"
 
+test-aosp: $(DEV_READY) ## Run AOSP's own device tests against a virtual device, behind both adb versions (fetches them by apt)
+	$(BIN)/python tests/aosp/aosp_suite.py
+
 lint: $(DEV_READY) ## Check style, types and floors
 	$(BIN)/ruff format --check $(wildcard $(FILES))
 	$(BIN)/ruff check $(wildcard $(FILES))
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+test-ios: $(DEV_READY) ## On a Mac with Xcode: build the generated app, boot a simulator, run the device contract on it
+	$(BIN)/python tests/mac/prove_ios.py
+
 setup: $(DEV_READY) ## Make the virtual environment with everything for development
+
+swift-toolchain: ## Set up Swift from Debian trixie in ~/.cache/palmtop/swift or $PALMTOP_SWIFT (as root, 3.3 GB), for the slow tests of iOS apps
+	tests/ios/swift_toolchain.sh
 
 clean: ## Remove what was made here, but not your results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .coverage* .hypothesis

@@ -5,15 +5,20 @@ from __future__ import annotations
 import dataclasses
 import platform
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+
+import filelock
 
 from mobile_harness import history, lab, matrix, plans
 from mobile_harness.history import NOT_YET, History
 from mobile_harness.lab import Lab
+from mobile_harness.measurer import runners
 from mobile_harness.measurer.machine import Limits
+from mobile_harness.measurer.runners import Choice
 from mobile_harness.records import Cell, Failure, RunPlan, RunRecord
 from mobile_harness.transports.base import Device
 from toolkit.core import manifest as manifests
@@ -21,6 +26,7 @@ from toolkit.core.artifacts import ToolVersion
 from toolkit.core.errors import BadInput, SettingsError, unknown_name
 from toolkit.core.events import Event
 from toolkit.core.manifest import BuildEntry, Manifest
+from toolkit.core.store import writing_to
 from toolkit.core.tools import Tools
 
 
@@ -29,6 +35,7 @@ class BenchRequest:
     """Measure the builds of ``folder`` on devices.
 
     ``devices`` are selectors (:func:`mobile_harness.lab.select`), ``builds`` ids of builds; empty means all there are.
+    ``choice`` says which runner measures; a resumed run keeps its own, whose tools must be named again.
     ``resume`` names a run to go on with: its own plan, builds and devices count then. ``store`` is where runs are kept
     (:func:`mobile_harness.history.locate`).
     """
@@ -39,6 +46,7 @@ class BenchRequest:
     resume: str | None = None
     store: str | None = None
     builds: tuple[str, ...] = ()
+    choice: Choice = field(default_factory=Choice)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,7 @@ class Work:
     """What the steps hand on; each fills in its part."""
 
     request: BenchRequest
+    run_id: str
     store: History
     manifest: Manifest
     lab: Lab
@@ -61,24 +70,33 @@ def bench(request: BenchRequest, tools: Tools) -> RunRecord:
 
     Raises:
         ModelError: there is no usable ``build.json``.
-        SettingsError: a device, build, plan or run is unknown.
+        ToolMissing: native tools are to measure, and none is named.
+        SettingsError: a device, build, plan or run is unknown, or another process is at work on the run.
         BadInput: the folder holds no builds, or not those of the run to resume; the history is damaged.
         OutputError: the history cannot be written.
     """
     manifest = manifests.read(request.folder)
     store = History(history.locate(request.store, request.folder))
-    work = Work(request=request, store=store, manifest=manifest, lab=lab.discover(tools))
-    for step in STEPS:
-        work = step(work, tools)
-    if work.record is None:
-        raise AssertionError("the steps ended without a record")
-    return work.record
+    run_id = store.resolve(request.resume) if request.resume is not None else _new_id(store, tools)
+    with _alone(run_id, tools):
+        work = Work(request=request, run_id=run_id, store=store, manifest=manifest, lab=lab.discover(tools))
+        for step in STEPS:
+            work = step(work, tools)
+    return _opened(work)
+
+
+def _new_id(store: History, tools: Tools) -> str:
+    for _ in range(8):
+        run_id = f"{tools.clock.utc():%Y%m%d-%H%M}-{secrets.token_hex(2)}"
+        if not store.has(run_id):
+            return run_id
+    raise AssertionError("eight random run ids were taken")
 
 
 def open_run(work: Work, tools: Tools) -> Work:
     """Plan the matrix and store it, or read the one to go on with."""
     if work.request.resume is not None:
-        record = work.store.read(work.request.resume)
+        record = work.store.read(work.run_id)
         _check_same_builds(record, work)
     else:
         record = _new_run(work, tools)
@@ -89,27 +107,23 @@ def open_run(work: Work, tools: Tools) -> Work:
 def _new_run(work: Work, tools: Tools) -> RunRecord:
     plan = plans.load(work.request.plan)
     builds = _chosen(work.manifest, work.request.builds)
-    devices = lab.select(work.lab, work.request.devices)
+    targets = {build.target for build in builds}
+    devices = runners.chosen(lab.select(work.lab, work.request.devices), work.request.choice, targets)
     if not work.request.devices and all(device.info.kind == "host" for device in devices):
         words = "nothing is attached: this host stands in, and its figures are no phone's"
         tools.emit(Event(subject="devices", phase="noted", message=words))
-    now = tools.clock.utc()
-    for _ in range(8):
-        run_id = f"{now:%Y%m%d-%H%M}-{secrets.token_hex(2)}"
-        record = RunRecord(
-            id=run_id,
-            palmtop=version("palmtop"),
-            created_utc=now.strftime(matrix.UTC),
-            build_dir=str(work.request.folder.absolute()),
-            manifest=work.manifest,
-            plan=plan,
-            cells=_cells(run_id, devices, builds, plan),
-            toolchain=_toolchain(devices),
-        )
-        if not work.store.has(run_id):
-            work.store.create(record)
-            return record
-    raise AssertionError("eight random run ids were taken")
+    record = RunRecord(
+        id=work.run_id,
+        palmtop=version("palmtop"),
+        created_utc=tools.clock.utc().strftime(matrix.UTC),
+        build_dir=str(work.request.folder.absolute()),
+        manifest=work.manifest,
+        plan=plan,
+        cells=_cells(work.run_id, devices, builds, plan),
+        toolchain=_toolchain(devices),
+    )
+    work.store.create(record)
+    return record
 
 
 def _toolchain(devices: tuple[Device, ...]) -> tuple[ToolVersion, ...]:
@@ -157,7 +171,7 @@ def _started_words(record: RunRecord) -> str:
 def match_devices(work: Work, tools: Tools) -> Work:
     """Find the device and the build of every cell that is not measured; the cells of missing devices stay explained."""
     record = _opened(work)
-    devices = {lab.selector(device): device for device in work.lab.devices}
+    devices = _devices_for(record, work)
     builds = {build.id: build for build in work.manifest.builds}
     slots = []
     for cell in record.cells:
@@ -178,6 +192,16 @@ def match_devices(work: Work, tools: Tools) -> Work:
             hint="`palmtop devices` lists what is, and why others are not.",
         )
     return dataclasses.replace(work, slots=tuple(slots))
+
+
+def _devices_for(record: RunRecord, work: Work) -> dict[str, Device]:
+    """Return the devices within reach by their selectors, with the runner that the run's cells name."""
+    open_cells = [cell for cell in record.cells if cell.outcome != "measured"]
+    choice = dataclasses.replace(work.request.choice, runner=runners.runner_in([cell.runner for cell in open_cells]))
+    places = {f"{cell.device.transport}:{cell.device.serial}" for cell in open_cells}
+    needed = [device for device in work.lab.devices if lab.selector(device) in places]
+    faces = runners.chosen(needed, choice, {cell.target for cell in open_cells}) if needed else ()
+    return {lab.selector(device): device for device in faces}
 
 
 def measure(work: Work, tools: Tools) -> Work:
@@ -201,6 +225,26 @@ def _opened(work: Work) -> RunRecord:
     if work.record is None:
         raise AssertionError("no run is open yet")
     return work.record
+
+
+@contextmanager
+def _alone(run_id: str, tools: Tools) -> Iterator[None]:
+    """Keep every other process of this user off a run; the system frees it however this one ends."""
+    folder = tools.store.root / "locks"
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"run-{run_id}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise SettingsError(
+            f"Another palmtop is measuring the run {run_id} now.",
+            hint="Wait until it has ended, then resume what it lacks; or start a new run without --resume.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 STEPS: tuple[Step, ...] = (open_run, match_devices, measure, read_back)

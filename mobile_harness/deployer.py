@@ -6,8 +6,6 @@ import math
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +17,9 @@ from mobile_harness import parity
 from mobile_harness.transports.base import Device, DeviceFailed
 from toolkit.core import store
 from toolkit.core.artifacts import Blob
+from toolkit.core.events import Event
 from toolkit.core.manifest import BuildEntry
+from toolkit.core.tools import Tools
 
 GOLDEN_MAX_BYTES = 1 << 30
 _OUTPUT = "out/"
@@ -106,10 +106,15 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 _AGAIN = "`palmtop verify DIR` writes the golden samples again."
 
 
-@contextmanager
-def clean(device: Device) -> Iterator[None]:
-    """Leave the device as it was found, however the block ends."""
+def clean(device: Device, tools: Tools) -> None:
+    """Remove what was put on a device and end what runs there. Trouble with it is told and never raised.
+
+    What was measured is stored by then: a phone that went away, or one that answers what nobody foresaw, is no reason
+    to stop the others.
+    """
     try:
-        yield
-    finally:
         device.cleanup()
+    except Exception as error:
+        place = f"{device.info.transport}:{device.info.serial}"
+        words = f"{type(error).__name__}: {error}. What is left there goes away with the next run on it"
+        tools.emit(Event(subject=place, phase="noted", message=f"clean-up failed: {words}.", level="warning"))

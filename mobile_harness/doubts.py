@@ -25,6 +25,7 @@ _NOT_A_PHONE: dict[Kind, str] = {
 _NOTES = {
     "load_includes_import": "The cold load includes importing the runtime's library.",
     "peak_not_reset": "The peak memory includes importing the runtime and checking its outputs.",
+    "looked_while_timing": "The device was still being asked for its memory when timing began.",
     "random_inputs": "Timed on random inputs: no golden samples were given.",
     "stand_in_runtime": "Executed by a stand-in, not by the runtime that ships: latency and memory are the stand-in's.",
 }
@@ -40,6 +41,7 @@ class Evidence:
 
     ``steps`` are the changes of level inside each session's series, as ratio of later over earlier (None: it stood
     still). ``spread`` is how far session medians lie apart. ``runs_needed`` is the plan's least number of runs.
+    ``circumstances`` are the doubts that the device's own words raised; see :mod:`mobile_harness.vitals.circumstances`.
     """
 
     kind: Kind
@@ -48,12 +50,14 @@ class Evidence:
     runs_needed: int
     spread: float
     steps: tuple[float | None, ...]
+    circumstances: tuple[Doubt, ...] = ()
 
 
 def doubts_of(evidence: Evidence) -> tuple[Doubt, ...]:
     """Return the doubts about a cell, most fundamental first, each once."""
     found = (*_place(evidence), *_checks(evidence), *_steadiness(evidence), *_surroundings(evidence))
-    return tuple(Doubt(kind=kind, message=message) for kind, message in dict.fromkeys(found))
+    own = tuple(Doubt(kind=kind, message=message) for kind, message in dict.fromkeys(found))
+    return (*own, *(doubt for doubt in evidence.circumstances if doubt not in own))
 
 
 def _place(evidence: Evidence) -> Iterator[_Found]:
@@ -66,7 +70,7 @@ def _place(evidence: Evidence) -> Iterator[_Found]:
 
 
 def _checks(evidence: Evidence) -> Iterator[_Found]:
-    unchecked = sum(session.parity.samples == 0 for session in evidence.sessions)
+    unchecked = sum(session.parity.samples == 0 and session.aggregate is None for session in evidence.sessions)
     if unchecked:
         words = "Its outputs were not checked here: the build has no golden samples (`palmtop verify` makes them)."
         yield "unchecked_outputs", words
@@ -75,13 +79,17 @@ def _checks(evidence: Evidence) -> Iterator[_Found]:
         yield "missing_sessions", f"Only {len(evidence.sessions)} of {planned} were taken."
     if evidence.sessions_planned == 1:
         yield "one_session", "One session only: how far sessions differ is not known."
-    fewest = min((len(session.latency_ns) for session in evidence.sessions), default=0)
+    fewest = min((_runs(session) for session in evidence.sessions), default=0)
     if fewest < evidence.runs_needed:
         yield "few_runs", f"Few runs: a session has {fewest}, where the plan asks for {evidence.runs_needed}."
 
 
+def _runs(session: Session) -> int:
+    return len(session.latency_ns) if session.aggregate is None else session.runs
+
+
 def _steadiness(evidence: Evidence) -> Iterator[_Found]:
-    cold = [session for session in evidence.sessions if not session.warmup.converged]
+    cold = [item for item in evidence.sessions if not item.warmup.converged and item.aggregate is None]
     if cold:
         words = f"Warm-up did not settle in {_of(cold, evidence)}: latency was still moving when measuring began."
         yield "warm_up", words

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import filelock
 
+from mobile_harness import profiles
+from mobile_harness.profiles import selector as selecting
+from mobile_harness.profiles.selector import Selector
 from mobile_harness.transports.base import Device, Found, Unusable
 from toolkit.core import discovery
-from toolkit.core.errors import PalmtopError, SettingsError, unknown_name
+from toolkit.core.errors import PalmtopError, SettingsError, ToolMissing
 from toolkit.core.events import Event
 from toolkit.core.store import writing_to
 from toolkit.core.tools import Tools
@@ -63,11 +68,27 @@ def selector(device: Device) -> str:
     return f"{device.info.transport}:{device.info.serial}"
 
 
+def absence(device: Device, tools: Tools) -> Unusable | None:
+    """Look for a device that was found before: None when it can be used again, else why it cannot."""
+    found = _ask(device.info.transport, tools)
+    if any(selector(other) == selector(device) for other in found.devices):
+        return None
+    reasons = (item for item in found.unusable if item.serial in ("", device.info.serial))
+    gone = Unusable(
+        transport=device.info.transport,
+        serial=device.info.serial,
+        reason="it is not attached, or does not answer",
+        hint="`palmtop devices` lists what is, and why others are not.",
+    )
+    return next(reasons, gone)
+
+
 def select(lab: Lab, selectors: Sequence[str]) -> tuple[Device, ...]:
     """Return the devices that any of the words names, each once, in the lab's order.
 
-    ``all``, a kind (``phone``, ``emulator``, ``simulator``, ``virtual``, ``host``), a transport, or
-    ``transport:serial``. Without words: everything attached, and this host only when nothing is.
+    ``all``, a kind (``phone``, ``emulator``, ``simulator``, ``virtual``, ``host``), a transport, ``transport:serial``,
+    a device profile, a selector (``ram>=6000,api>=31``; :mod:`mobile_harness.profiles.selector`), or any of the first
+    five with ``*`` and ``?``. Without words: everything attached, and this host only when nothing is.
 
     Raises:
         SettingsError: a word names no device; the nearest is offered, or why the device it names is unusable.
@@ -82,18 +103,55 @@ def select(lab: Lab, selectors: Sequence[str]) -> tuple[Device, ...]:
 def _matching(lab: Lab, word: str) -> tuple[Device, ...]:
     if word == "all":
         return lab.devices
-    matches = tuple(
-        device for device in lab.devices if word in (device.info.kind, device.info.transport, selector(device))
-    )
+    matches = tuple(device for device in lab.devices if _is_named(device, word))
     if matches:
         return matches
     for item in lab.unusable:
         if word in (item.transport, f"{item.transport}:{item.serial}"):
-            raise SettingsError(f"The device {word!r} cannot be used: {item.reason}", hint=item.hint)
+            failed = ToolMissing if item.needs_install else SettingsError
+            raise failed(f"The device {word!r} cannot be used: {item.reason}", hint=item.hint)
     if word in KINDS:
-        raise SettingsError(f"No {word} is attached.", hint="`palmtop devices` lists what is, and why others are not.")
-    names = {device.info.kind for device in lab.devices} | {selector(device) for device in lab.devices}
-    raise unknown_name("device", word, {"all", *names})
+        raise SettingsError(f"No {word} is attached.", hint=_LISTED)
+    return _of_profiles(lab, word)
+
+
+def _is_named(device: Device, word: str) -> bool:
+    names = (device.info.kind, device.info.transport, selector(device), f"{device.info.kind}:{device.info.serial}")
+    return word in names or (("*" in word or "?" in word) and any(fnmatch.fnmatchcase(name, word) for name in names))
+
+
+_LISTED = "`palmtop devices` lists what is, and why others are not."
+
+
+def _of_profiles(lab: Lab, word: str) -> tuple[Device, ...]:
+    """Return the devices that a selector or a profile's name chooses."""
+    known = profiles.shipped()
+    names = {profile.name: profile for profile in known}
+    if not selecting.is_selector(word) and not fnmatch.filter(names, word.lower()):
+        raise _unknown(lab, word, names)
+    wanted = selecting.parse_selector(word, names)
+    traits = {
+        selector(device): selecting.traits_of(device.info, profiles.best_match(known, device.info))
+        for device in lab.devices
+    }
+    matches = tuple(device for device in lab.devices if selecting.selects(wanted, traits[selector(device)]))
+    if not matches:
+        alone = [Selector(terms=(term,)) for term in wanted.terms]
+        unmet = [str(one) for one in alone if not any(selecting.selects(one, item) for item in traits.values())]
+        why = f"None is {' or '.join(unmet)}. " if unmet and len(alone) > 1 else ""
+        raise SettingsError(f"No device within reach is {wanted}.", hint=f"{why}{_LISTED}")
+    return matches
+
+
+def _unknown(lab: Lab, word: str, profile_names: Iterable[str]) -> SettingsError:
+    names = {"all", *(device.info.kind for device in lab.devices), *map(selector, lab.devices)}
+    near = difflib.get_close_matches(word, sorted({*names, *profile_names}), n=1, cutoff=0.5)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    words = (
+        f"{guess}Known: {', '.join(sorted(names))}; the names that `palmtop devices profiles` lists; and conditions "
+        "such as ram>=6000,api>=31."
+    )
+    return SettingsError(f"Unknown device {word!r}.", hint=words)
 
 
 def _taken(lock: filelock.FileLock) -> bool:

@@ -20,6 +20,8 @@ from mobile_harness.adb.errors import AdbFailed, hint_of, kind_of_refusal
 
 CONNECT_S = 3.0
 REQUEST_MAX = 0xFFFF
+AHEAD = 1 << 16
+"""Bytes that are taken from the system at once: answers come as heads of a few bytes and short texts."""
 _HEX = re.compile(rb"[0-9A-Fa-f]{4}")
 SAID_MAX = 300
 """Characters of a foreign message that go into one of ours."""
@@ -62,6 +64,7 @@ class Link:
 
     def __init__(self, made: socket.socket, deadline: Deadline) -> None:
         self._socket = made
+        self._waiting = memoryview(b"")
         self.deadline = deadline
 
     @classmethod
@@ -125,9 +128,15 @@ class Link:
 
     def receive(self, size: int) -> bytes:
         """Read what there is, at most so many bytes; empty once the other end has closed."""
-        with self._translated():
-            self._socket.settimeout(self.deadline.left())
-            return self._socket.recv(size)
+        if not self._waiting:
+            with self._translated():
+                self._socket.settimeout(self.deadline.left())
+                came = self._socket.recv(max(size, AHEAD))
+            if len(came) <= size:
+                return came
+            self._waiting = memoryview(came)
+        part, self._waiting = self._waiting[:size], self._waiting[size:]
+        return bytes(part)
 
     def send(self, data: bytes | memoryview, stall_s: float | None = None) -> None:
         """Send all of it; ``stall_s`` bounds this call further than the deadline does."""
@@ -138,6 +147,8 @@ class Link:
 
     def has_input(self) -> bool:
         """Say whether something can be read without waiting."""
+        if self._waiting:
+            return True
         with self._translated():
             return bool(select.select([self._socket], [], [], 0)[0])
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from mobile_harness.adb.address import VARIABLE, Server, is_listening
-from mobile_harness.adb.errors import AdbFailed
+from mobile_harness.adb.address import VARIABLE, Server, is_listening, servers_of
+from mobile_harness.adb.errors import AdbFailed, Kind, hint_of
 from mobile_harness.adb.link import SAID_MAX, Deadline, Link
 from mobile_harness.vitals.devices import Row, read_devices
 from mobile_harness.vitals.reading import Unreadable
-from toolkit.core.errors import ToolMissing
+from toolkit.core.errors import SettingsError, ToolMissing
 from toolkit.core.process import Run
 
 START_S = 30.0
+_starting = threading.Lock()
 _VERSION_FIELD, _BUILD_FIELD = 5, 6
 
 
@@ -110,15 +113,45 @@ def connect(server: Server, address: str, deadline_s: float) -> None:
     """Have a server connect to a device over TCP; its state afterwards is what counts, not what the server says.
 
     Raises:
-        AdbFailed: ``refused`` with the server's words when it says that it cannot.
+        AdbFailed: ``refused`` with the server's words when it says that it cannot; ``unauthorized`` when the device
+            has not accepted this computer, and may still.
     """
-    said = ask(server, f"host:connect:{address}", deadline_s).decode("utf-8", "replace").strip()
-    if not said.startswith(("connected", "already connected")):
-        raise AdbFailed(f"adb cannot connect to {address}: {said[:SAID_MAX]}.", kind="refused")
+    said = ask(server, f"host:connect:{address}", deadline_s).decode("utf-8", "replace").strip()[:SAID_MAX]
+    if said.startswith(("connected", "already connected")):
+        return
+    kind: Kind = "unauthorized" if said.startswith("failed to authenticate") else "refused"
+    raise AdbFailed(f"adb cannot connect to {address}: {said or 'no reason is given'}.", kind=kind, hint=hint_of(kind))
 
 
-def start(server: Server, run: Run) -> None:
-    """Start a server of this machine on exactly its port, unless one listens there.
+def disconnect(server: Server, address: str, deadline_s: float) -> bool:
+    """Have a server give up a device that it reached over TCP; False when it had none of that address."""
+    try:
+        ask(server, f"host:disconnect:{address}", deadline_s)
+    except AdbFailed as error:
+        if error.kind in ("refused", "not_found"):
+            return False
+        raise
+    return True
+
+
+def first(environment: Mapping[str, str], run: Run) -> Server:
+    """Return the first server of the user's, started where it is one of this machine.
+
+    Raises:
+        SettingsError: the user wants none asked, or a variable holds no address.
+        AdbFailed: it cannot be started.
+        ToolMissing: there is no adb.
+    """
+    named = servers_of(environment)
+    if not named:
+        raise SettingsError(f"{VARIABLE} says that no adb server is asked.", hint=f"Unset {VARIABLE}.")
+    if named[0].is_local:
+        start(named[0], run)
+    return named[0]
+
+
+def start(server: Server, run: Run, deadline_s: float = START_S) -> None:
+    """Start a server of this machine on exactly its port, unless one listens there; once, also from many threads.
 
     Raises:
         AdbFailed: ``no_server``, it cannot be started; ``refused``, it is another machine's.
@@ -133,8 +166,25 @@ def start(server: Server, run: Run) -> None:
             hint=f"Run `adb -a -P {server.port} nodaemon server` there, or correct {VARIABLE}.",
         )
     program = binary()
+    with _one_at_a_time(deadline_s):
+        if not is_listening(server):
+            _start(server, program, run, deadline_s)
+
+
+@contextmanager
+def _one_at_a_time(deadline_s: float) -> Iterator[None]:
+    """Keep the threads of this process from starting servers side by side: all but one would fail, with words."""
+    if not _starting.acquire(timeout=deadline_s):
+        raise AdbFailed("An adb server is being started and does not come up.", kind="no_server", hint=_OTHER_ADB)
     try:
-        finished = run([program, "-P", str(server.port), "start-server"], deadline_s=START_S)
+        yield
+    finally:
+        _starting.release()
+
+
+def _start(server: Server, program: str, run: Run, deadline_s: float) -> None:
+    try:
+        finished = run([program, "-P", str(server.port), "start-server"], deadline_s=deadline_s)
     except OSError as error:
         message = f"The adb server cannot be started: {program} does not run: {error.strerror or error}."
         raise AdbFailed(message, kind="no_server", hint=_OTHER_ADB) from error

@@ -22,7 +22,10 @@ from mobile_harness.adb.errors import AdbFailed, Kind
 from mobile_harness.adb.link import Deadline, Link
 from mobile_harness.adb.shell import OUTPUT_MAX, Command, Result
 from mobile_harness.adb.sync import FileStat
+from toolkit.core import process
 from toolkit.core.clock import Clock
+from toolkit.core.errors import ToolMissing
+from toolkit.core.process import Run
 
 PUSH_BASE_S = 60.0
 PUSH_BYTES_PER_S = 500_000
@@ -59,13 +62,17 @@ class Route:
 
 
 class Session:
-    """A device over one or more routes, the best first; ``name`` is what messages call it."""
+    """A device over one or more routes, the best first; ``name`` is what messages call it.
 
-    def __init__(self, routes: Sequence[Route], name: str, clock: Clock) -> None:
+    ``run`` starts the server of this machine again when it has died.
+    """
+
+    def __init__(self, routes: Sequence[Route], name: str, clock: Clock, run: Run = process.run) -> None:
         self.routes = tuple(routes)
         self.name = name
         self._route = self.routes[0]
         self._clock = clock
+        self._run = run
         self._features: frozenset[str] = frozenset()
 
     @property
@@ -183,6 +190,8 @@ class Session:
     def recover(self, wait_s: float) -> None:
         """Find the way to the device again over any of its routes, and see that its shell answers.
 
+        A server of this machine that died is started again, once; the time to wait begins anew then.
+
         Raises:
             AdbFailed: it did not come back in time; the last reason is in the message.
         """
@@ -190,6 +199,7 @@ class Session:
         pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1]))
         asks = dict.fromkeys(self.routes, 0)
         trouble = AdbFailed(f"{self.name} is not attached.", kind="not_found")
+        dead = {route.server for route in self.routes if route.server.is_local}
         while True:
             try:
                 self._find_route(deadline, asks)
@@ -199,10 +209,26 @@ class Session:
                 trouble = trouble if deadline.is_over else error
             else:
                 return
+            if trouble.kind == "no_server" and dead:
+                trouble = self._revive(dead) or trouble
+                deadline = Deadline(wait_s, deadline.what)
+                asks = dict.fromkeys(self.routes, _ASK_EVERY - 1)  # a new server knows no device of the network
             if deadline.is_over:
                 message = f"{self.name} did not come back within {wait_s:.0f} s: {trouble.message}"
                 raise AdbFailed(message, kind=trouble.kind, hint=trouble.hint) from trouble
             self._clock.sleep(min(next(pauses), wait_s))
+
+    def _revive(self, servers_of_ours: set[Server]) -> AdbFailed | None:
+        """Start those servers that died; returns why one cannot be started."""
+        trouble = None
+        while servers_of_ours:
+            try:
+                servers.start(servers_of_ours.pop(), self._run)
+            except ToolMissing as error:
+                trouble = AdbFailed(error.message, kind="no_server", hint=error.hint)
+            except AdbFailed as error:
+                trouble = error
+        return trouble
 
     def _find_route(self, deadline: Deadline, asks: dict[Route, int]) -> None:
         """Take the first route that is online; one that is not is asked for now and then."""

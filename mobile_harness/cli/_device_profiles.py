@@ -37,6 +37,7 @@ def profiles(names: tuple[str, ...], folder: Path | None, console: Console) -> N
 
     With --build, say for each class whether the builds run there: "fits", "fits, gaps" where a fact is not known,
     "look" where a warning stands, "blocked". It is all from published facts and estimates; a bench overrules it.
+    `palmtop bench --device` takes a profile's name, and conditions: soc=SM8650, ram>=6000,api>=31, abi=arm64-v8a.
 
     Example:
       palmtop devices profiles

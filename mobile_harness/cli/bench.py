@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mobile_harness.cli._app_option import app_option
+from mobile_harness.cli._runner_option import runner_options
+from mobile_harness.cli._self_check import is_self_check, run_self_check, self_check_option
 from toolkit.cli.console import Console
 from toolkit.cli.options import common_options, gather, setting
 
@@ -20,13 +23,15 @@ _TYPED = click.core.ParameterSource.COMMANDLINE
 
 def _request(**fields: Any) -> BenchRequest:
     from mobile_harness.bench import BenchRequest
+    from mobile_harness.measurer.runners import Choice
 
+    choice = Choice(runner=fields.pop("runner"), native_tools=fields.pop("native_tools"))
     context = click.get_current_context()
     typed = [name for name in ("devices", "builds", "plan") if context.get_parameter_source(name) == _TYPED]
     if fields["resume"] is not None and typed:
         word = f"--{typed[0].removesuffix('s')}"
         raise click.UsageError(f"--resume goes on with the run's own devices, builds and plan; leave out {word}.")
-    return BenchRequest(**fields)
+    return BenchRequest(choice=choice, **fields)
 
 
 @click.command()
@@ -36,7 +41,8 @@ def _request(**fields: Any) -> BenchRequest:
     "devices",
     multiple=True,
     metavar="SEL",
-    help="all, host, phone, another kind, or transport:serial; repeatable.  [default: what is attached, else host]",
+    help="all, host, phone, another kind, transport:serial, a device profile, or conditions such as "
+    "ram>=6000,api>=31; repeatable.  [default: what is attached, else host]",
     **setting("bench.device"),
 )
 @click.option("--build", "builds", multiple=True, metavar="ID", help="Only this build; repeatable.  [default: all]")
@@ -48,7 +54,10 @@ def _request(**fields: Any) -> BenchRequest:
 )
 @click.option("--resume", metavar="RUN", help="Go on with a run: only what it lacks is measured.")
 @click.option("--store", metavar="PATH", help="Where runs are kept.  [default: .palmtop of the project]")
-@gather("request", ("folder", "devices", "builds", "plan", "resume", "store"), _request)
+@app_option
+@runner_options
+@self_check_option
+@gather("request", ("folder", "devices", "builds", "plan", "resume", "store", "runner", "native_tools"), _request)
 @common_options
 def command(request: BenchRequest, console: Console) -> None:
     """Measure the builds in DIR on every device that is attached.
@@ -60,10 +69,16 @@ def command(request: BenchRequest, console: Console) -> None:
     Example:
       palmtop bench builds
       palmtop bench builds --device host --plan standard
+      palmtop bench builds --device 'kind=phone,ram>=6000' --device pixel-9
       palmtop bench builds --resume 20261123-0041-7f3a
     """
     from mobile_harness.bench import bench
+    from mobile_harness.cli._matrix_view import MatrixView
 
+    console.use(MatrixView())
+    if is_self_check():
+        run_self_check(request, console)
+        return
     record = bench(request, console.tools())
     console.result(record, lambda: _page(record, request))
     failed = [cell for cell in record.cells if cell.outcome != "measured"]

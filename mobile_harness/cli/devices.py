@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mobile_harness.cli._boot import boot, stop
+from mobile_harness.cli._boot import boot, emulators_at_rest, stop
 from mobile_harness.cli._device_profiles import profiles
+from mobile_harness.cli._open import open_app
+from mobile_harness.cli._wireless import connect, disconnect, nearby, pair
 from toolkit.cli.console import Console
 from toolkit.cli.options import common_options, keep_examples
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from mobile_harness.lab import Lab
+    from mobile_harness.transports._adb_watch import Change
 
 
 SYSTEMS = {"android": "Android", "ios": "iOS"}
@@ -25,7 +28,9 @@ The first column of the list is what `palmtop bench --device` takes.
 Example:
   palmtop devices
   palmtop devices --json
+  palmtop devices --watch
   palmtop devices boot virtual --count 8
+  palmtop devices connect 192.168.1.7:40123
   palmtop devices profiles --build builds
 """
 
@@ -45,28 +50,61 @@ def command() -> None:
     """Do what the sub-command says."""
 
 
-command.add_command(profiles)
-command.add_command(boot)
-command.add_command(stop)
+for part in (profiles, boot, stop, pair, connect, disconnect, nearby, open_app):
+    command.add_command(part)
 
 
 @command.command("list")
+@click.option("--watch", "watching", is_flag=True, help="Go on, and tell of each device that comes or goes.")
+@click.option("--for", "seconds", type=click.FloatRange(0, 86400), help="Seconds to watch.  [default: until Ctrl-C]")
 @common_options
-def listing(console: Console) -> None:
+def listing(watching: bool, seconds: float | None, console: Console) -> None:
     """List the devices within reach, and why others cannot be used.
+
+    With --watch, Android devices that come and go are told on stderr as it happens; the list follows at the end.
 
     Example:
       palmtop devices list
       palmtop devices --json
+      palmtop devices --watch --for 60
     """
     from mobile_harness import lab
 
+    if seconds is not None and not watching:
+        raise click.UsageError("--for goes with --watch.")
+    if watching:
+        _watch(seconds, console)
     found = lab.discover(console.tools(), wake=True)
-    document = {"schema": 1, "devices": [device.info for device in found.devices], "unusable": list(found.unusable)}
-    console.result(document, lambda: _page(found))
+    at_rest = emulators_at_rest(console)
+    document = {
+        "schema": 1,
+        "devices": [device.info for device in found.devices],
+        "unusable": list(found.unusable),
+        "bootable": list(at_rest),
+    }
+    console.result(document, lambda: _page(found, at_rest))
 
 
-def _page(found: Lab) -> RenderableType:
+def _watch(seconds: float | None, console: Console) -> None:
+    """Tell what comes and goes until the time is over, or the user ends it."""
+    from contextlib import suppress
+
+    from mobile_harness.transports import adb
+
+    tools = console.tools()
+    with suppress(KeyboardInterrupt):  # it is how a watch ends
+        for change in adb.watch(tools, seconds):
+            console.note(f"{tools.clock.utc():%H:%M:%S} {_words(change)}")
+
+
+def _words(change: Change) -> str:
+    if change.info is not None:
+        return f"{change.device} {change.kind}: {change.info.kind}, {change.info.model}, {change.info.os_version}"
+    told = f": {change.reason}" if change.reason else ""
+    return f"{change.device} {change.kind}{told}"
+
+
+def _page(found: Lab, at_rest: tuple[str, ...]) -> RenderableType:
     from rich.console import Group
 
     from mobile_harness.lab import selector
@@ -79,7 +117,7 @@ def _page(found: Lab) -> RenderableType:
             device.info.model,
             device.info.soc,
             f"{SYSTEMS.get(device.info.platform, '')} {device.info.os_version}".strip(),
-            f"{device.info.ram_mb} MB",
+            f"{device.info.ram_mb} MB" if device.info.ram_mb else "unknown",
         )
         for device in found.devices
     ]
@@ -89,4 +127,7 @@ def _page(found: Lab) -> RenderableType:
     if found.unusable:
         reasons = [(f"{item.transport}:{item.serial}".rstrip(":"), item.reason, item.hint) for item in found.unusable]
         parts.append(table("cannot be used", "why", "what helps", rows=reasons))
+    if at_rest:
+        rows_at_rest = [(name, f"palmtop devices boot {name}") for name in at_rest]
+        parts.append(table("emulator at rest", "start it", rows=rows_at_rest))
     return Group(*parts)

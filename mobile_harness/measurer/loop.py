@@ -17,13 +17,16 @@ from mobile_harness.measurer.machine import (
     Launched,
     Limits,
     Measurement,
+    Observe,
+    Observed,
     Poll,
     Pull,
     Pulled,
     Stop,
     Stopped,
 )
-from mobile_harness.transports.base import Device, DeviceFailed, Job
+from mobile_harness.records.state import Vitals
+from mobile_harness.transports.base import Device, DeviceFailed, Job, Moment
 from toolkit.core.clock import Clock
 
 
@@ -31,13 +34,21 @@ class Cancelled(Exception):
     """The user stopped the run; the runner has been ended."""
 
 
+def _unseen(vitals: Vitals) -> None:
+    """Look away."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """What the loop has besides the device: time, a way to be stopped, and who is told the runner's phase and count."""
+    """What the loop has besides the device: time, a way to be stopped, and who is told.
+
+    ``progress`` hears the runner's phase and count, ``seen`` what the device says of itself whenever all was asked.
+    """
 
     clock: Clock
     cancelled: threading.Event
     progress: Callable[[str, int], None]
+    seen: Callable[[Vitals], None] = _unseen
 
     def now_s(self) -> float:
         """Return the clock's seconds."""
@@ -66,7 +77,7 @@ def take(device: Device, job: Job, limits: Limits, watch: Watch) -> Finish:
         device.stop()
 
 
-def _obey(instruction: Poll | Investigate | Stop | Pull, device: Device, watch: Watch) -> Event:
+def _obey(instruction: Poll | Observe | Investigate | Stop | Pull, device: Device, watch: Watch) -> Event:
     match instruction:
         case Poll(timeout_s):
             try:
@@ -74,6 +85,8 @@ def _obey(instruction: Poll | Investigate | Stop | Pull, device: Device, watch: 
             except DeviceFailed as error:
                 return Gone(error.message)
             return Heard(watch.now_s(), news.lines, "" if news.running else news.ended)
+        case Observe(moment):
+            return Observed(watch.now_s(), moment, _look(device, moment, watch))
         case Investigate():
             return Investigated(device.evidence())
         case Stop():
@@ -84,3 +97,13 @@ def _obey(instruction: Poll | Investigate | Stop | Pull, device: Device, watch: 
                 return Pulled(device.pull(run))
             except DeviceFailed:
                 return Pulled(None)  # the way to it is gone: how the session ended says so
+
+
+def _look(device: Device, moment: Moment, watch: Watch) -> Vitals | None:
+    try:
+        vitals = device.vitals(moment)
+    except DeviceFailed:
+        return None  # the figures do not hang on it; the next poll says whether the device is gone
+    if moment == "ended":  # the other looks do not ask for heat
+        watch.seen(vitals)
+    return vitals

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mobile_harness.transports.base import Job
+from mobile_harness.records.state import Vitals
+from mobile_harness.transports.base import Job, Moment
 from mobile_harness.wire.messages import MAJOR, Beat, Bye, Hello, Phase, Record
 from mobile_harness.wire.transcript import Collector, Transcript, merge, read_file
 
@@ -69,6 +70,15 @@ class Investigated:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """The device said how it stands; None: it could not be asked."""
+
+    at_s: float
+    moment: Moment
+    vitals: Vitals | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The runner is ended for certain."""
 
@@ -80,7 +90,7 @@ class Pulled:
     data: bytes | None
 
 
-Event = Launched | Heard | Gone | Investigated | Stopped | Pulled
+Event = Launched | Heard | Gone | Investigated | Observed | Stopped | Pulled
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,13 @@ class Poll:
     """Wait for lines."""
 
     timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Ask the device how it stands. Only between timed phases: looking costs it time."""
+
+    moment: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +126,22 @@ class Pull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finish:
-    """The session is over."""
+    """The session is over.
+
+    ``loaded`` and ``ended`` are how the device stood when the warm-up began and when the timed runs were over.
+    ``overlapped``: looking at it lasted until timing had begun.
+    """
 
     outcome: Outcome
     reason: str
     evidence: str
     transcript: Transcript
+    loaded: Vitals | None = None
+    ended: Vitals | None = None
+    overlapped: bool = False
 
 
-Instruction = Poll | Investigate | Stop | Pull | Finish
+Instruction = Poll | Observe | Investigate | Stop | Pull | Finish
 
 POLL_S = 0.5
 
@@ -138,6 +162,10 @@ class Measurement:
         self._first_s = 0.0
         self._ending: tuple[Outcome, str] | None = None
         self._evidence = ""
+        self._wanted: Moment | None = None
+        self._seen: dict[Moment, Vitals | None] = {}
+        self._looking = False
+        self._overlapped = False
 
     def handle(self, event: Event) -> tuple[Instruction, ...]:
         """Take an event and say what to do next, in order."""
@@ -152,6 +180,11 @@ class Measurement:
             case Investigated():
                 self._evidence = event.evidence
                 return ()
+            case Observed():
+                self._sign_s = max(self._sign_s, event.at_s)
+                self._seen[event.moment] = event.vitals
+                self._looking = event.moment == "loaded"
+                return ()
             case Stopped():
                 return (Pull(self._job.run),)
             case Pulled():
@@ -165,14 +198,21 @@ class Measurement:
             refusal = self._note(record, event.at_s)
             if refusal:
                 return self._end("REFUSED", refusal)
+        self._looking = False
         if event.ended:
-            return self._end("CRASHED", event.ended)
+            look = (Observe("ended"),) if self._bye_s is not None and "ended" not in self._seen else ()
+            return (*look, *self._end("CRASHED", event.ended))
         late = self._too_late(event.at_s)
         if late:
             return self._end("HUNG", late)
         if self._bye_s is not None and event.at_s - self._bye_s > self._limits.grace_s:
             return self._end("PARTIAL", "it said goodbye and did not end")
-        return (Poll(POLL_S),)
+        return self._look() or (Poll(POLL_S),)
+
+    def _look(self) -> tuple[Instruction, ...]:
+        """Ask for a look at the device where the runner's phase allows one, and at once for what came meanwhile."""
+        wanted, self._wanted = self._wanted, None
+        return () if wanted is None or wanted in self._seen else (Observe(wanted), Poll(0.0))
 
     def _note(self, record: Record, at_s: float) -> str:
         """Remember what a record says; returns why the session is refused, if it is."""
@@ -180,11 +220,8 @@ class Measurement:
             case Hello() as hello:
                 self._hello = hello
                 return self._refusal(hello)
-            case Phase(name=name, edge=edge, took_ns=took_ns):
-                if edge == "begin":
-                    self.phase, self.done = name[:40], 0
-                if name == "first" and took_ns is not None:
-                    self._first_s = took_ns / 1e9
+            case Phase() as edge:
+                self._pass(edge)
             case Beat(phase=phase, done=done):
                 self.phase, self.done = phase[:40], done
             case Bye():
@@ -192,6 +229,23 @@ class Measurement:
             case _:
                 pass
         return ""
+
+    def _pass(self, phase: Phase) -> None:
+        """Note an edge of a phase, and whether the device may be looked at behind it: warm-up is not timed."""
+        if phase.edge == "begin":
+            self.phase, self.done = phase.name[:40], 0
+        if phase.name == "first" and phase.took_ns is not None:
+            self._first_s = phase.took_ns / 1e9
+        match phase.name, phase.edge:
+            case "warmup", "begin":
+                self._wanted = "loaded"
+            case "warmup", "end":
+                self._wanted = None
+            case "measure", "begin":
+                self._wanted = None
+                self._overlapped = self._overlapped or self._looking
+            case "measure", "end":
+                self._wanted = "ended"
 
     def _refusal(self, hello: Hello) -> str:
         if hello.major != MAJOR:
@@ -235,4 +289,12 @@ class Measurement:
             outcome, reason = "PARTIAL", f"its result file cannot be used: {transcript.fault}"
         elif outcome == "CRASHED":
             reason = f"it ended with {reason} in phase {self.phase}"
-        return Finish(outcome=outcome, reason=reason, evidence=self._evidence, transcript=transcript)
+        return Finish(
+            outcome=outcome,
+            reason=reason,
+            evidence=self._evidence,
+            transcript=transcript,
+            loaded=self._seen.get("loaded"),
+            ended=self._seen.get("ended"),
+            overlapped=self._overlapped,
+        )

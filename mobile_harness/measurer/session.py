@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from mobile_harness import parity, stats
+from mobile_harness.measurer import native, surroundings
 from mobile_harness.measurer.machine import Finish
 from mobile_harness.records import Failure, Session, Warmup
+from mobile_harness.records.state import Cooled
 from mobile_harness.wire.messages import (
     Env,
     Error,
@@ -53,11 +56,16 @@ _KINDS = {"CRASHED": "app_crash", "HUNG": "hung", "PARTIAL": "result_corrupt", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What the host knows of a session before it reads it."""
+    """What the host knows of a session before it reads it; ``cooled`` is how the wait before it ended.
+
+    ``accelerator`` is the one that the plan asks for.
+    """
 
     index: int
     started_utc: str
     expected: tuple[parity.Expected, ...]
+    cooled: Cooled | None = None
+    accelerator: str = "cpu"
 
 
 def figures(finish: Finish, frame: Frame) -> Session | Failure:
@@ -68,7 +76,11 @@ def figures(finish: Finish, frame: Frame) -> Session | Failure:
     if errors:
         return _told(errors[0])
     try:
-        return _session(finish.transcript, frame)
+        if native.is_native(finish.transcript):
+            taken = native.session(finish.transcript, frame.index, frame.started_utc)
+        else:
+            taken = _session(finish.transcript, frame)
+        return _observed(taken, finish, frame)
     except _NotEqual as error:
         return Failure(kind="parity", message=str(error), hint="A fast wrong answer is not measured; see docs/wire.md.")
     except Malformed as error:
@@ -132,6 +144,25 @@ def _session(transcript: Transcript, frame: Frame) -> Session:
         steal_share=last.steal if last else None,
         load_1m=around["start"].load_1m if "start" in around else None,
         notes=tuple(dict.fromkeys(warn.code[:40] for warn in transcript.bodies(Warn))),
+    )
+
+
+def _observed(session: Session, finish: Finish, frame: Frame) -> Session:
+    """Return the session with what the device said of itself around it, and where the model ran."""
+    cooled = frame.cooled
+    before = cooled.vitals if cooled is not None else None
+    return dataclasses.replace(
+        session,
+        cooled=None if cooled is None else dataclasses.replace(cooled, vitals=surroundings.kept(cooled.vitals)),
+        after=None
+        if finish.ended is None
+        else surroundings.kept(surroundings.with_headroom(finish.ended, finish.transcript)),
+        pss_after_load_kb=surroundings.pss_kb(finish.transcript, "after_load", finish.loaded),
+        pss_end_kb=surroundings.pss_kb(finish.transcript, "end", finish.ended),
+        mean_mhz=surroundings.mean_mhz(before, finish.ended),
+        placement=surroundings.placement(finish.transcript, frame.accelerator),
+        power=surroundings.power(finish, session, cooled),
+        notes=(*session.notes, "looked_while_timing") if finish.overlapped else session.notes,
     )
 
 

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from mobile_harness import stats
-from mobile_harness.records import Cell, DeviceInfo, Kind, RunRecord, Session
+from mobile_harness.records import Cell, DeviceInfo, Kind, RunRecord
+from mobile_harness.records.state import Placement
+from mobile_harness.reports import _downloads
 from mobile_harness.reports import _headline as headline
-from mobile_harness.reports.base import (
-    Accuracy,
-    BuildFacts,
-    Document,
-    OutputError,
-    Performance,
-    Row,
-    SessionFigures,
-)
+from mobile_harness.reports._performance import performance_of
+from mobile_harness.reports.base import Accuracy, BuildFacts, Document, OutputError, Row
 from toolkit.core.artifacts import Score
 from toolkit.core.manifest import BuildEntry, Manifest
 
 _KINDS: tuple[Kind, ...] = ("phone", "emulator", "simulator", "virtual", "host")
 _FRACTIONS = frozenset({"top1", "top5", "accuracy"})
-_STAND_IN = "stand_in_runtime"
 _NOWHERE = "Nothing was measured in this run."
 _PHONES = "Phone figures."
 _NOT_HELD_OUT = "Scored on the calibration data, not on held-out samples: the drop may be understated."
@@ -46,6 +39,7 @@ def document_of(run: RunRecord) -> Document:
     rows = _rows(run.cells, builds, devices)
     advices = headline.advise(builds, rows, manifest.not_expressible, manifest.failed)
     advised = {advice.build_id for advice in advices if advice.decision == "ship"}
+    downloads, downloads_note = _downloads.times_of(manifest.builds, tuple(devices))
     return Document(
         palmtop=run.palmtop,
         run_id=run.id,
@@ -66,6 +60,8 @@ def document_of(run: RunRecord) -> Document:
         devices=tuple(devices),
         toolchain=(*manifest.toolchain, *(tool for tool in run.toolchain if tool not in manifest.toolchain)),
         build_dir=run.build_dir,
+        downloads=downloads,
+        downloads_note=downloads_note,
     )
 
 
@@ -173,14 +169,22 @@ def _row(cell: Cell, build: BuildFacts | None, device_name: str) -> Row:
         accuracy=build.accuracy if build else None,
         verdict=build.verdict if build else None,
         verdict_reason=build.verdict_reason if build else "",
-        performance=_performance(cell) if cell.outcome == "measured" and cell.sessions else None,
+        performance=performance_of(cell) if cell.outcome == "measured" and cell.sessions else None,
         runner=cell.runner,
         runtime=cell.runtime,
         runtime_version=cell.runtime_version,
         doubts=cell.doubts,
         failure=cell.failure,
         advised=False,
+        energy=cell.energy,
+        placement=_placement(cell),
     )
+
+
+def _placement(cell: Cell) -> Placement | None:
+    """Return the placement with the fewest nodes where they were asked for; one that fell back has none."""
+    found = [session.placement for session in cell.sessions if session.placement is not None]
+    return min(found, key=lambda item: (not item.fallback, item.delegated_nodes or 0), default=None)
 
 
 def _unmeasured(build: BuildFacts) -> Row:
@@ -204,55 +208,4 @@ def _unmeasured(build: BuildFacts) -> Row:
         doubts=(),
         failure=None,
         advised=False,
-    )
-
-
-def _performance(cell: Cell) -> Performance:
-    sessions = cell.sessions
-    summary = stats.summarise([session.latency_ns for session in sessions])
-    checked = [session.parity for session in sessions if session.parity.samples]
-    return Performance(
-        median_ns=summary.median_ns,
-        interval=summary.interval,
-        p90_ns=summary.p90_ns,
-        p99_ns=summary.p99_ns,
-        runs=sum(map(_runs, sessions)),
-        load_cold_ns=round(statistics.median(session.load_cold_ns for session in sessions)),
-        load_warm_ns=round(statistics.median(session.load_warm_ns for session in sessions)),
-        first_ns=round(statistics.median(session.first_ns for session in sessions)),
-        peak_rss_kb=max(session.peak_rss_kb for session in sessions),
-        model_rss_kb=max(session.rss_after_load_kb - session.rss_before_load_kb for session in sessions),
-        output_max_abs=max((parity.max_abs for parity in checked), default=None),
-        output_cosine=min((parity.cosine for parity in checked), default=None),
-        stand_in=any(_STAND_IN in session.notes for session in sessions),
-        sessions=tuple(map(_session, sessions)),
-    )
-
-
-def _runs(session: Session) -> int:
-    return session.runs or len(session.latency_ns)
-
-
-_HALF = stats.needed(0.75)
-"""By symmetry the runs from which both quartiles are published."""
-
-
-def _session(session: Session) -> SessionFigures:
-    series = session.latency_ns
-    quartiles = len(series) >= _HALF
-    return SessionFigures(
-        index=session.index,
-        runs=_runs(session),
-        median_ns=stats.published(series, 0.5),
-        q25_ns=stats.percentile(series, 0.25) if quartiles else None,
-        q75_ns=stats.percentile(series, 0.75) if quartiles else None,
-        p90_ns=stats.published(series, 0.9),
-        load_cold_ns=session.load_cold_ns,
-        load_warm_ns=session.load_warm_ns,
-        first_ns=session.first_ns,
-        peak_rss_kb=session.peak_rss_kb,
-        warmup_runs=session.warmup.runs,
-        warmup_ns=session.warmup.elapsed_ns,
-        warmup_converged=session.warmup.converged,
-        started_utc=session.started_utc,
     )

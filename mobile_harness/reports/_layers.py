@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _vega as vega
-from mobile_harness.reports._charts import MOST_BUILDS, Chart
+from mobile_harness.reports._vega import Chart
 from mobile_harness.reports.base import BuildFacts, Document
 from toolkit.core.artifacts import LayerError
 
@@ -18,6 +18,8 @@ SUMMARY = (
     "error holds those of the layers before it, so look where it falls."
 )
 MOST = 10
+MOST_BUILDS, FEW_BUILDS = 6, 3
+"""Builds that get a chart, and how many do where there are more: the others are listed."""
 _NAME_WIDTH = 30
 _WRAPPERS = re.compile(r"^(?:(?:Stateful)?PartitionedCall[/_])+")
 _TAIL = 0.7
@@ -56,9 +58,18 @@ def short_name(name: str, width: int = _NAME_WIDTH) -> str:
 
 
 def charts(document: Document) -> tuple[Chart, ...]:
-    """Return a chart a build, for at most as many builds as other charts have."""
-    builds = [build for build in document.builds if worst(build)][:MOST_BUILDS]
-    return tuple(_chart(document, build) for build in builds)
+    """Return a chart a build: of the advised first, then in their order, for at most :data:`MOST_BUILDS`."""
+    advised = {advice.build_id for advice in document.headline}
+    builds = [build for build in document.builds if worst(build)]
+    most = MOST_BUILDS if len(builds) <= MOST_BUILDS else FEW_BUILDS
+    order = sorted(builds, key=lambda build: build.id not in advised)[:most]
+    return tuple(_chart(document, build) for build in order)
+
+
+def left_out(document: Document) -> tuple[BuildFacts, ...]:
+    """Return the builds with layers that get no chart."""
+    drawn = {chart.title for chart in charts(document)}
+    return tuple(build for build in document.builds if worst(build) and build.id not in drawn)
 
 
 def _chart(document: Document, build: BuildFacts) -> Chart:

@@ -49,6 +49,11 @@ def memory_unit(values_kb: Iterable[float | None]) -> Unit:
     return _unit(values_kb, (Unit("kB", 1e3 / 1024), Unit("MB", 1e6 / 1024), Unit("GB", 1e9 / 1024)))
 
 
+def energy_unit(values_uj: Iterable[float | None]) -> Unit:
+    """Choose µJ, mJ or J for figures in microjoules."""
+    return _unit(values_uj, (Unit("µJ", 1.0), Unit("mJ", 1e3), Unit("J", 1e6)))
+
+
 def _unit(values: Iterable[float | None], ladder: tuple[Unit, ...]) -> Unit:
     largest = max((value for value in values if value is not None), default=0.0)
     return next((unit for unit in ladder if largest < 999.5 * unit.scale), ladder[-1])
@@ -112,6 +117,25 @@ def share(fraction: float) -> str:
     return f"{100 * fraction:g}{THIN}%"
 
 
+def share_of(fraction: float | None) -> str:
+    """Return a share with as many digits as tell something, such as ``3.2 %``."""
+    return NONE if fraction is None else f"{digits(100 * fraction, 2)}{THIN}%"
+
+
+def signed_share(ratio_of: float | None) -> str:
+    r"""Return a ratio as the change that it is, in per cent with its sign.
+
+    >>> signed_share(1.052), signed_share(0.5)
+    ('+5.2', '−50.0')
+    """
+    if ratio_of is None:
+        return NONE
+    if not math.isfinite(ratio_of):
+        return digits(ratio_of)
+    percent = _fixed(100 * (ratio_of - 1), 1)
+    return percent if percent.startswith((MINUS, "0.0")) else f"+{percent}"
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun.
 
@@ -137,6 +161,8 @@ def visible(text: str) -> str:
     >>> print(visible("a\x1b[31mb\nc\u202ed"))
     a\x1b[31mb c\u202ed
     """
+    if text.isprintable() or text.replace(THIN, "").isprintable():  # nearly every name, and there are many
+        return text
     return "".join(_shown(character) for character in text.replace("\r\n", "\n").replace("\n", " ").replace("\t", " "))
 
 

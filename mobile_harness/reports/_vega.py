@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mobile_harness.reports import _numbers as numbers
-from mobile_harness.reports.base import Document, Row
+from mobile_harness.reports.base import Document, Performance, Row
 
 Spec = dict[str, Any]
+Measured = tuple[Row, Performance]
 
 INK, QUIET, GRID = "#333c45", "#66707a", "#dfe3e7"
+GOOD, BAD = "#0f6b3c", "#a3261b"
 SERIES = ("#0072b2", "#d55e00", "#00875f", "#a7518a", "#8a6d00")
 """Okabe and Ito's colours, which the colour-blind tell apart, the lighter ones darkened to 3:1 on white."""
-COLOURS = (INK, QUIET, GRID, *SERIES)
+COLOURS = (INK, QUIET, GRID, GOOD, BAD, *SERIES)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 WIDTH = 400
 CONFIG: Spec = {
@@ -63,6 +66,17 @@ CONFIG: Spec = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """One chart: what it shows, how to draw it, and the same figures as a table."""
+
+    title: str
+    summary: str
+    spec: Spec
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 def draw(spec: Spec, *, label: str) -> str:
     """Return a specification as an SVG element, one image to a screen reader, without a font of its own.
 
@@ -90,6 +104,19 @@ def frame(layers: Sequence[Spec], values: Sequence[Spec], *, height: float | Spe
         "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": list(values)},
         "layer": list(layers),
+    }
+
+
+def stacked(layers: Sequence[Spec], values: Sequence[Spec], *, by: str, height: float) -> Spec:
+    """Return one small chart below the other, one for each value of a field, on the same axes."""
+    header = {"title": None, "labelAnchor": "start", "labelFontSize": 11, "labelColor": INK, "labelPadding": 2}
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "data": {"values": list(values)},
+        "facet": {"field": by, "type": "nominal", "title": None, "sort": None, "header": header},
+        "columns": 1,
+        "spacing": 8,
+        "spec": {"width": WIDTH - 60, "height": height, "layer": list(layers)},
     }
 
 

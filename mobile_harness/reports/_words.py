@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from mobile_harness.records import DeviceInfo, Doubt, RunPlan
 from mobile_harness.reports import _numbers as numbers
-from mobile_harness.reports.base import Accuracy, BuildFacts, Decision, Document, Row, RowOutcome
+from mobile_harness.reports.base import Accuracy, BuildFacts, Decision, Document, DownloadTime, Row, RowOutcome
 from toolkit.core.artifacts import Preprocess, Signature, TensorSpec, ToolVersion
 from toolkit.core.manifest import DataEntry
 
@@ -34,7 +34,11 @@ _LOAD = (
     "memory is the largest resident size of the runner's process, runtime included."
 )
 _SQNR = "SQNR is signal over error energy in decibels against the float model's output: 6 dB more is half the error."
-NOTES = (_ACCURACY, _SESSIONS, _LOAD, _SQNR, "1 kB is 1,000 bytes.")
+_ENERGY = (
+    "Energy is what an inference takes above the idle device, by the best meter that it has; PSS counts memory that "
+    "processes share once."
+)
+NOTES = (_ACCURACY, _SESSIONS, _LOAD, _ENERGY, _SQNR, "1 kB is 1,000 bytes.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def units_of(document: Document) -> Units:
     done = [row.performance for row in document.rows if row.performance]
     return Units(
         size=numbers.size_unit(row.size_bytes for row in document.rows),
-        latency=numbers.time_unit(item.median_ns for item in done),
+        latency=numbers.time_unit(item.median_ns or item.mean_ns for item in done),
         load=numbers.time_unit(item.load_cold_ns for item in done),
         first=numbers.time_unit(item.first_ns for item in done),
         memory=numbers.memory_unit(item.peak_rss_kb for item in done),
@@ -211,6 +215,20 @@ def _about(device_name: str, builds: list[str], measured: int) -> str:
     names = list(dict.fromkeys(builds))
     whole = len(names) == measured > 1
     return f"all {measured} builds on {device_name}" if whole else f"{', '.join(names)} on {device_name}"
+
+
+def download_words(item: DownloadTime) -> str:
+    """Return how long a download takes, such as ``0.42 s`` or ``0.12 to 0.36 s``."""
+    shortest, longest = (f"{time:.2f}" if time < 10 else f"{time:,.0f}" for time in (item.shortest_s, item.longest_s))
+    if item.longest_s < 0.1:
+        return f"below 0.1{numbers.THIN}s"
+    return f"{shortest if shortest == longest else f'{shortest} to {longest}'}{numbers.THIN}s"
+
+
+def rate_words(item: DownloadTime) -> str:
+    """Return the rates of a kind of network, such as ``23 to 62 Mbit/s``."""
+    slow, fast = (f"{rate:.0f}" if rate >= 10 else f"{rate:g}" for rate in (item.slowest_mbit_s, item.fastest_mbit_s))
+    return f"{slow if slow == fast else f'{slow} to {fast}'} Mbit/s"
 
 
 def verdict_reasons(document: Document) -> list[tuple[str, str, str]]:

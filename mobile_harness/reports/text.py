@@ -97,6 +97,7 @@ def _columns(document: Document) -> Iterator[_Column]:
     yield _Column(drop, _drop, 4)
     yield _Column("verdict", _verdict, 0, right=False)
     yield _Column(f"median {units.latency.name}", _figure(units.latency, lambda done: done.median_ns), 0)
+    yield _Column(f"mean {units.latency.name}", _figure(units.latency, _mean), 6)
     yield _Column(f"p90 {units.latency.name}", _figure(units.latency, lambda done: done.p90_ns), 7)
     yield _Column(f"p99 {units.latency.name}", _figure(units.latency, lambda done: done.p99_ns), 8)
     yield _Column(f"load {units.load.name}", _figure(units.load, lambda done: done.load_cold_ns), 5)
@@ -110,6 +111,11 @@ def _name(row: Row) -> str:
 
 def _figure(unit: numbers.Unit, pick: Callable[[Performance], float | None]) -> Callable[[Row], str]:
     return lambda row: unit.bare(pick(row.performance) if row.performance else None)
+
+
+def _mean(done: Performance) -> float | None:
+    """Return a native tool's average, where it prints no median."""
+    return done.mean_ns if done.median_ns is None else None
 
 
 def _value(row: Row) -> str:

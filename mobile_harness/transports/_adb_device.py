@@ -1,4 +1,4 @@
-"""An Android device behind the seven verbs of every transport."""
+"""An Android device behind the verbs of every transport."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ import base64
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Final
+from typing import Final, TypeVar
 
 from mobile_harness.adb.errors import AdbFailed
 from mobile_harness.adb.server import ServerInfo
 from mobile_harness.adb.session import Session
 from mobile_harness.records import DeviceInfo
+from mobile_harness.records.state import Vitals
 from mobile_harness.transports import _adb_app, _adb_blobs
 from mobile_harness.transports._adb_app import BenchApp, Storage
 from mobile_harness.transports._adb_place import Place
 from mobile_harness.transports._adb_runner import Running
 from mobile_harness.transports._adb_trouble import as_device_failure, steadily
-from mobile_harness.transports.base import DeviceFailed, Job, News
+from mobile_harness.transports._adb_vitals import Looks
+from mobile_harness.transports.base import DeviceFailed, Job, Moment, News
 from toolkit.core import codec
 from toolkit.core.artifacts import Blob, ToolVersion
 from toolkit.core.errors import SettingsError
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
+
+T = TypeVar("T")
 
 COMMAND_S: Final = 20.0
 PULL_MAX: Final = (64 << 20) + 1
@@ -57,14 +61,17 @@ class AdbDevice:
     def __init__(self, session: Session, info: DeviceInfo, server: ServerInfo, tools: Tools) -> None:
         self.info = info
         self.runner = "app"
-        self.tools = (
+        self.tools: tuple[ToolVersion, ...] = (
             ToolVersion(name="adbutils", version=version("adbutils")),
             ToolVersion(name=f"adb server {server.server}", version=server.words),
         )
         self._session = session
+        self._server = server
+        self._tools = tools
         self._clock = tools.clock
         self._emit = tools.emit
         self._place = Place(session)
+        self._looks = Looks(session, tools.clock)
         self._apps: dict[str, _Installed] = {}
         self._current: _Installed | None = None
         self._running: Running | None = None
@@ -90,6 +97,15 @@ class AdbDevice:
             return News(lines=(), running=False, ended="never started")
         with as_device_failure("lost"):
             return self._running.poll(timeout_s)
+
+    def vitals(self, moment: Moment) -> Vitals:
+        current = self._current
+        package = "" if current is None else current.app.package
+        debuggable = None if current is None else current.storage == "internal"
+        with as_device_failure("lost"):
+            if moment == "loaded":  # once: what would be asked again may fall into the timed runs
+                return self._looks.look(moment, package, debuggable)
+            return steadily(self._session, lambda: self._looks.look(moment, package, debuggable))
 
     def pull(self, run: str) -> bytes | None:
         if self._current is None:
@@ -123,6 +139,10 @@ class AdbDevice:
             steadily(self._session, self._forget, STOP_BACK_S)
         self._current = None
         self._apps.clear()
+
+    def seen_as(self, face: Callable[[Session, DeviceInfo, ServerInfo, Tools], T]) -> T:
+        """Return the same device behind another face, such as one with another runner. Only one of them may be used."""
+        return face(self._session, self.info, self._server, self._tools)
 
     def _forget(self) -> None:
         results = {item.result("*").rpartition("/")[0]: item for item in self._apps.values()}

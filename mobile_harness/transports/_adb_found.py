@@ -19,7 +19,7 @@ from mobile_harness.transports.base import Unusable
 from mobile_harness.vitals.devices import Row
 from mobile_harness.vitals.identity import Identity, identify, read_properties
 from mobile_harness.vitals.reading import Unreadable, shown
-from toolkit.core.clock import Clock
+from toolkit.core.tools import Tools
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -31,6 +31,8 @@ DEVICE_S: Final = 5.0
 THREADS_MAX: Final = 64
 _JUNK_SERIALS: Final = {"", "unknown", "0123456789ABCDEF", "0", "1234567890ABCDEF"}
 _SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
+_ASK: Final = 'getprop; cat /proc/meminfo; echo "BootId: $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"'
+_BOOT_ID: Final = re.compile(r"^BootId: ([0-9a-f-]{36})$", re.MULTILINE)
 _MEMORY: Final = re.compile(r"^MemTotal:\s+(\d{1,12}) kB", re.MULTILINE)
 _WHY: Final[dict[str, tuple[str, str]]] = {
     "unauthorized": (
@@ -74,9 +76,10 @@ class _Answer:
     server: ServerInfo
     identity: Identity
     ram_mb: int
+    boot_id: str
 
 
-def look_around(asked: Sequence[Server], clock: Clock) -> tuple[list[Seen], list[Unusable]]:
+def look_around(asked: Sequence[Server], tools: Tools) -> tuple[list[Seen], list[Unusable]]:
     """Ask all servers for their devices, and all devices who they are, at the same time; ends within seconds.
 
     A server that nobody has started is no trouble: it has no devices.
@@ -92,9 +95,9 @@ def look_around(asked: Sequence[Server], clock: Clock) -> tuple[list[Seen], list
                 online.append((info, row, _route(info.server, row, rows)))
             else:
                 unusable.append(_unusable_row(row))
-    answers = _each(lambda item: _ask_device(*item, clock), online)
+    answers = _each(lambda item: _ask_device(*item, tools), online)
     unusable += [item for item in answers if isinstance(item, Unusable)]
-    seen = [_seen(group, clock) for group in _phones([item for item in answers if isinstance(item, _Answer)])]
+    seen = [_seen(group, tools) for group in _phones([item for item in answers if isinstance(item, _Answer)])]
     return sorted(_named_apart(seen), key=_order), unusable
 
 
@@ -134,10 +137,10 @@ def _unusable_row(row: Row) -> Unusable:
     return Unusable(transport=NAME, serial=row.serial, reason=f"{row.state}: {reason}{note}", hint=hint)
 
 
-def _ask_device(info: ServerInfo, row: Row, route: Route, clock: Clock) -> _Answer | Unusable:
-    session = Session([route], row.serial, clock)
+def _ask_device(info: ServerInfo, row: Row, route: Route, tools: Tools) -> _Answer | Unusable:
+    session = Session([route], row.serial, tools.clock, tools.run)
     try:
-        said = session.script("getprop; cat /proc/meminfo", [], DEVICE_S)
+        said = session.script(_ASK, [], DEVICE_S)
     except AdbFailed as error:
         words = "it is online, but its shell does not answer" if error.kind == "timeout" else error.message
         return Unusable(transport=NAME, serial=row.serial, reason=words, hint=error.hint)
@@ -154,12 +157,19 @@ def _ask_device(info: ServerInfo, row: Row, route: Route, clock: Clock) -> _Answ
             transport=NAME, serial=row.serial, reason="it is still booting", hint="Try again when it has booted."
         )
     memory = _MEMORY.search(said.text)
-    ram_mb = int(memory.group(1)) >> 10 if memory else 0
-    return _Answer(route=route, row=row, server=info, identity=identify(properties), ram_mb=ram_mb)
+    boot = _BOOT_ID.search(said.text)
+    return _Answer(
+        route=route,
+        row=row,
+        server=info,
+        identity=identify(properties),
+        ram_mb=int(memory.group(1)) >> 10 if memory else 0,
+        boot_id=boot.group(1) if boot else "",
+    )
 
 
 def _phones(answers: Sequence[_Answer]) -> list[list[_Answer]]:
-    """Put the ways to one phone together. Two USB devices are two phones, whatever they call themselves."""
+    """Put the ways to one phone together. Two USB devices are two phones, whatever they say of themselves."""
     groups: list[list[_Answer]] = []
     for answer in sorted(answers, key=_preference):
         home = next((group for group in groups if _same_phone(group, answer)), None)
@@ -171,15 +181,18 @@ def _phones(answers: Sequence[_Answer]) -> list[list[_Answer]]:
 
 
 def _same_phone(group: Sequence[_Answer], answer: _Answer) -> bool:
-    first = group[0].identity
-    known = answer.identity.serial not in _JUNK_SERIALS and answer.identity.kind != "emulator"
-    same = (first.serial, first.model, first.fingerprint) == (
-        answer.identity.serial,
-        answer.identity.model,
-        answer.identity.fingerprint,
-    )
-    by_usb = _is_usb(answer) and any(_is_usb(other) for other in group)
-    return known and same and not by_usb
+    """Say whether an answer is of a phone that is known by another way.
+
+    Boxes of one make, emulators and virtual devices may all bear the same serial; what the kernel draws at each start
+    tells them apart. Where it cannot be read, the serial counts, if it is one.
+    """
+    first = group[0]
+    names = [(one.identity.serial, one.identity.model, one.identity.fingerprint) for one in (first, answer)]
+    if names[0] != names[1] or (_is_usb(answer) and any(_is_usb(other) for other in group)):
+        return False
+    if first.boot_id and answer.boot_id:
+        return first.boot_id == answer.boot_id
+    return answer.identity.serial not in _JUNK_SERIALS and answer.identity.kind not in ("emulator", "virtual")
 
 
 def _is_usb(answer: _Answer) -> bool:
@@ -191,10 +204,10 @@ def _preference(answer: _Answer) -> tuple[bool, bool, str]:
     return (not _is_usb(answer), "._adb" in answer.route.serial, answer.route.serial)
 
 
-def _seen(ways: Sequence[_Answer], clock: Clock) -> Seen:
+def _seen(ways: Sequence[_Answer], tools: Tools) -> Seen:
     best = ways[0]
     info = _describe(best)
-    session = Session([way.route for way in ways], f"{NAME}:{info.serial}", clock)
+    session = Session([way.route for way in ways], f"{NAME}:{info.serial}", tools.clock, tools.run)
     return Seen(session=session, info=info, server=best.server)
 
 

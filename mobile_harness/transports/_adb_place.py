@@ -8,22 +8,18 @@ them; they are restored when the last owner has gone.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import re
-import secrets
 from dataclasses import dataclass
 from typing import Final
 
-import psutil
-
 from mobile_harness.adb.errors import AdbFailed, kind_of_failed_file
 from mobile_harness.adb.session import Session
+from mobile_harness.transports import _ownership
 
 ROOT: Final = "/data/local/tmp/palmtop"
 COMMAND_S: Final = 20.0
-FOREIGN_S: Final = 24 * 3600
+REMOVE_S: Final = 30.0
+"""Thousands of files are gone in a second; a device that takes longer hangs."""
 CHANGES: Final = {
     "stay_on_while_plugged_in": "7",
     "window_animation_scale": "0",
@@ -31,7 +27,6 @@ CHANGES: Final = {
     "animator_duration_scale": "0",
 }
 """Settings of Android's space ``global`` that we change: the screen stays awake on power, nothing is animated."""
-_OWNER: Final = re.compile(r"([0-9a-f]{8})-(\d{1,10})-(\d{1,12})-[0-9a-f]{8}")
 _ROW: Final = re.compile(r"(\d{1,12}) ([0-9a-f-]{1,60})/alive")
 
 _LIST: Final = """cd "$1" 2>/dev/null || exit 0
@@ -59,7 +54,7 @@ class Place:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._name = f"{_this_computer()}-{os.getpid()}-{_started_s(os.getpid())}-{secrets.token_hex(4)}"
+        self._name = _ownership.new_name()
         self._made = False
         self.refusal = ""
         """Why the device's settings could not be changed; empty when they could."""
@@ -103,7 +98,7 @@ class Place:
         self.sweep()
 
     def _remove(self, paths: list[str]) -> None:
-        gone = self._session.run(["rm", "-rf", *paths], COMMAND_S + 40)
+        gone = self._session.run(["rm", "-rf", *paths], REMOVE_S)
         if gone.code:
             raise AdbFailed(f"What we put on {self._session.name} cannot be removed: {gone.said()}", kind="refused")
 
@@ -114,10 +109,10 @@ class Place:
         dead: list[str] = []
         for line in rest.splitlines():
             row = _ROW.fullmatch(line.strip())
-            if row is None or _OWNER.fullmatch(row.group(2)) is None:
+            if row is None or not _ownership.is_name(row.group(2)):
                 continue
             name, age_s = row.group(2), now - int(row.group(1))
-            (living if name != self._name and _lives(name, age_s) else dead).append(name)
+            (living if name != self._name and _ownership.lives(name, age_s) else dead).append(name)
         return Owned(living=tuple(living), dead=tuple(name for name in dead if name != self._name))
 
     def _restore(self) -> None:
@@ -131,25 +126,3 @@ class Place:
             self._session.run(["settings", *words], COMMAND_S)
         self._session.run(["rm", "-f", f"{ROOT}/undo"], COMMAND_S)
         self._session.run(["rmdir", ROOT], COMMAND_S)
-
-
-def _lives(name: str, age_s: int) -> bool:
-    """Say whether an owner may still be at work: of this computer its process says so, of another its age."""
-    found = _OWNER.fullmatch(name)
-    assert found is not None
-    computer, pid, started_s = found.groups()
-    if computer != _this_computer():
-        return age_s < FOREIGN_S
-    return _started_s(int(pid)) == int(started_s)
-
-
-def _started_s(pid: int) -> int:
-    """Return when a process of this computer began, 0 when there is none."""
-    try:
-        return int(psutil.Process(pid).create_time())
-    except (psutil.Error, OverflowError):
-        return 0
-
-
-def _this_computer() -> str:
-    return hashlib.sha256(f"palmtop {platform.node()}".encode()).hexdigest()[:8]

@@ -9,11 +9,18 @@ is no build, and one app measures every build of its runtime. All else that we b
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mobile_harness.adb.address import is_listening, servers_of
 from mobile_harness.transports.base import Found, Unusable
 from toolkit.core.errors import PalmtopError
 from toolkit.core.tools import Tools
+
+if TYPE_CHECKING:
+    from mobile_harness.transports._adb_device import AdbDevice
+    from mobile_harness.transports._adb_watch import Change
 
 
 def discover(tools: Tools) -> Found:
@@ -23,7 +30,7 @@ def discover(tools: Tools) -> Found:
         return Found(devices=())
     from mobile_harness.transports import _adb_device, _adb_found  # a tenth of a second that most benches can save
 
-    seen, unusable = _adb_found.look_around(asked, tools.clock)
+    seen, unusable = _adb_found.look_around(asked, tools)
     devices = tuple(_adb_device.AdbDevice(item.session, item.info, item.server, tools) for item in seen)
     return Found(devices=devices, unusable=tuple(unusable))
 
@@ -40,3 +47,25 @@ def wake(tools: Tools) -> tuple[Unusable, ...]:
         except PalmtopError as error:
             failed.append(Unusable(transport="adb", serial="", reason=error.message, hint=error.hint))
     return tuple(failed)
+
+
+def native(device: AdbDevice, paths: Sequence[Path]) -> AdbDevice:
+    """Return a device of this transport with native tools as its runner, from the files or folders that hold them.
+
+    Raises:
+        SettingsError: a path is no native tool.
+    """
+    from mobile_harness.transports import _adb_native
+
+    return _adb_native.native(device, paths)
+
+
+def watch(tools: Tools, seconds: float | None = None) -> Iterator[Change]:
+    """Yield the devices that are there, then each that arrives, becomes unusable or leaves, as the servers tell.
+
+    A server of this machine that does not run, or dies meanwhile, is started. Ends after ``seconds``; with None when
+    the caller stops asking.
+    """
+    from mobile_harness.transports import _adb_watch
+
+    return _adb_watch.watch(servers_of(os.environ), tools, seconds)

@@ -1,4 +1,4 @@
-"""The contract of a way to reach devices: a module with ``discover``, and devices with seven verbs.
+"""The contract of a way to reach devices: a module with ``discover``, and devices with eight verbs.
 
 A transport is a module of this room; its name is the first word of a device's selector (``host:1f3a90c2``). Everything
 above knows this file alone. A device does one thing at a time; verbs block and have deadlines of their own. Whatever a
@@ -7,14 +7,17 @@ device says is untrusted: sizes are bounded here, meaning is judged above.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from mobile_harness.records import DeviceInfo, RunPlan
+from mobile_harness.records.state import Vitals
 from toolkit.core.artifacts import Blob, ToolVersion
 from toolkit.core.errors import PalmtopError
 from toolkit.core.tools import Tools
 
+Moment = Literal["idle", "resting", "loaded", "ended"]
 Trouble = Literal["lost", "storage", "build_changed", "cannot_launch"]
 
 
@@ -91,6 +94,18 @@ class Device(Protocol):
             DeviceFailed: ``lost``.
         """
 
+    def vitals(self, moment: Moment) -> Vitals:
+        """Return what the device says of itself; a part that it does not tell says why.
+
+        Args:
+            moment: ``idle``: nothing of ours runs, all is asked but the app. ``resting``: so it is, and only battery
+                and meters are asked. ``loaded``: the runner has its model and times nothing, the app's memory and
+                the meters are asked. ``ended``: the timed runs are over, all is.
+
+        Raises:
+            DeviceFailed: ``lost``.
+        """
+
     def pull(self, run: str) -> bytes | None:
         """Return the result file of a run, at most 64 MiB and a byte of it; None when there is none.
 
@@ -113,14 +128,27 @@ class Device(Protocol):
         """Remove everything that was put on the device, also what a crashed run of ours left. Safe at any time."""
 
 
+def runner_of(device: Device, target: str) -> str:
+    """Return the kind of runner that measures a target's builds on a device.
+
+    It is :attr:`Device.runner`, unless the device has ``runners``, kinds of runner by target.
+    """
+    runners: Mapping[str, str] = getattr(device, "runners", {})
+    return runners.get(target, device.runner)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unusable:
-    """A device, or a whole transport (empty ``serial``), that cannot be used now, why, and what would help."""
+    """A device, or a whole transport (empty ``serial``), that cannot be used now, why, and what would help.
+
+    ``needs_install``: a program is missing, which is another end of a command than a device that is not ready.
+    """
 
     transport: str
     serial: str
     reason: str
     hint: str = ""
+    needs_install: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +163,8 @@ class Transport(Protocol):
     """A way to reach devices: a module of this room.
 
     A module may also have ``wake(tools) -> tuple[Unusable, ...]``: start the program it works through, where the user
-    asked to see the devices, and say why that failed. :meth:`discover` never does.
+    asked to see the devices, and say why that failed. :meth:`discover` never does. One whose devices can run the native
+    tools that a user has may have ``native(device, paths) -> Device``.
     """
 
     def discover(self, tools: Tools) -> Found:

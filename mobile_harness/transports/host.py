@@ -21,7 +21,9 @@ import filelock
 import psutil
 
 from mobile_harness.records import DeviceInfo
-from mobile_harness.transports.base import DeviceFailed, Found, Job, News
+from mobile_harness.records.state import Vitals
+from mobile_harness.transports import _host_vitals
+from mobile_harness.transports.base import DeviceFailed, Found, Job, Moment, News
 from toolkit.core import codec, process
 from toolkit.core.artifacts import Blob, ToolVersion
 from toolkit.core.clock import Clock
@@ -100,6 +102,9 @@ class HostDevice:
 
     def poll(self, timeout_s: float) -> News:
         return self._running.poll(timeout_s) if self._running else News(lines=(), running=False, ended="never started")
+
+    def vitals(self, moment: Moment) -> Vitals:
+        return _host_vitals.look(self._running.pid if self._running else None, moment, self._clock)
 
     def pull(self, run: str) -> bytes | None:
         path = self._place() / "out" / f"{run}.jsonl"
@@ -210,6 +215,11 @@ class _Running:
             except queue.Full:
                 continue  # the runner waits, as it would on any slow terminal
             return
+
+    @property
+    def pid(self) -> int:
+        """The runner's process."""
+        return self._child.pid
 
     def poll(self, timeout_s: float) -> News:
         lines = []

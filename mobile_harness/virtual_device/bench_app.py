@@ -114,12 +114,14 @@ class BenchApp:
         table = self._system.processes
         with table.running(user=user, argv=(self._app.package,), end=self._on_signal, rss_kb=APP_RSS_KB) as own:
             self.pid = own.pid
+            self._system.busy.begin(own.pid, self._system.clock.monotonic_ns())
             try:
                 run, order = host_order(self._system, self._app, self._word)
                 await self._live(result_path(self._system, self._app, run), order)
             except BadOrder as error:
                 self.ended = f"bad order: {error}"
             finally:
+                self._system.busy.end(own.pid, self._system.clock.monotonic_ns())
                 self.lines.put_nowait(None)
 
     async def _live(self, result: Path, order: dict[str, Any]) -> None:

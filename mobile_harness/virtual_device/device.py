@@ -11,7 +11,7 @@ from typing import Any, Final
 from mobile_harness.virtual_device import auth, faults, protocol
 from mobile_harness.virtual_device.android import live
 from mobile_harness.virtual_device.android.logs import Logs
-from mobile_harness.virtual_device.android.system import System, properties_of, root_folder
+from mobile_harness.virtual_device.android.system import Busy, System, properties_of, root_folder
 from mobile_harness.virtual_device.filesystem import DeviceFiles
 from mobile_harness.virtual_device.injection import Faults
 from mobile_harness.virtual_device.profile import Profile
@@ -172,6 +172,7 @@ class VirtualDevice:
         self._cut()
         await self._cancel(self._tasks)
         system.battery_said.clear()
+        system.busy = Busy()
         system.thermal_said = None
         for number in list(system.sessions):
             system.files.drop(system.sessions.pop(number).folder)

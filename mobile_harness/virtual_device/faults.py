@@ -186,6 +186,21 @@ class LowBattery(Condition):
     level: int = 7
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charging(Condition):
+    """The device hangs on a charger: on USB, or on the mains."""
+
+    over: Literal["usb", "ac"] = "usb"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CappedClocks(Condition):
+    """The system holds the processors' clocks at this share of their top, under this governor."""
+
+    percent: int = 60
+    governor: str = "schedutil"
+
+
 def _kinds(base: type[Fault]) -> list[type[Fault]]:
     return [kind for sub in base.__subclasses__() for kind in (_kinds(sub) or [sub])]
 

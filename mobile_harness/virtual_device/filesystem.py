@@ -8,6 +8,7 @@ storage, an app to its own folder, nobody to the system.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import posixpath
 import shutil
@@ -16,9 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, cast
 
 LINKS_MAX: Final = 40
+_NO_LINK: Final = (errno.EINVAL, errno.ENOENT, errno.ENOTDIR)
 SHARED: Final = "/storage/emulated/0"
 _READ_ONLY: Final = ("/system", "/vendor", "/product", "/proc", "/sys", "/dev", "/apex")
 _LIVE: Final = ("/proc/", "/sys/")
@@ -61,9 +63,37 @@ def _is_under(path: str, place: str) -> bool:
     return path == place or path.startswith(place.rstrip("/") + "/")
 
 
-def _check_kind(host: Path) -> None:
+class _Endless(io.RawIOBase):
+    """A file under /dev that has no end."""
+
+    def __init__(self, more: Callable[[int], bytes]) -> None:
+        self._more = more
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, room: Any) -> int:
+        room[:] = self._more(len(room))
+        return len(room)
+
+
+_NODES: Final[dict[str, Callable[[], BinaryIO]]] = {
+    "/dev/null": io.BytesIO,
+    "/dev/zero": lambda: cast("BinaryIO", _Endless(bytes)),
+    "/dev/urandom": lambda: cast("BinaryIO", _Endless(os.urandom)),
+    "/dev/random": lambda: cast("BinaryIO", _Endless(os.urandom)),
+}
+
+
+def _check_right(mode: int, bits: int) -> None:
+    """Refuse what the permission bits give nobody: the host's root would be let in."""
+    if not stat.S_IMODE(mode) & bits:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _check_kind(mode: int) -> None:
     """Refuse what is no file: opening a pipe that a native program made would stop the whole farm."""
-    if host.exists() and not host.is_file() and not host.is_dir():
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
@@ -72,6 +102,7 @@ class DeviceFiles:
 
     def __init__(self, root: Path, capacity: int) -> None:
         self.root = root
+        self._base = os.fspath(root)
         self.capacity = capacity
         self.used = 0
         self.limit: Callable[[], int | None] = lambda: None
@@ -141,17 +172,28 @@ class DeviceFiles:
             if part == "..":
                 found = found[:-1]
                 continue
-            here = self.root.joinpath(*found, part)
-            if (waiting or follow) and here.is_symlink():
-                links += 1
-                if links > LINKS_MAX:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                target = str(here.readlink())
-                found = [] if target.startswith("/") else found
-                waiting.extendleft(reversed(target.split("/")))
-                continue
             found.append(part)
+            target = _link_target("/".join((self._base, *found))) if waiting or follow else None
+            if target is None:
+                continue
+            links += 1
+            if links > LINKS_MAX:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            found = [] if target.startswith("/") else found[:-1]
+            waiting.extendleft(reversed(target.split("/")))
         return found
+
+
+def _link_target(host: str) -> str | None:
+    """Return what a link says, None where there is no link; one question to the system: every step of a path asks."""
+    try:
+        return os.readlink(host)  # noqa: PTH115  (a Path for every step made up half of a device's work)
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return None
+        raise
+    except ValueError:
+        return None  # no name that the host could have
 
 
 class OpenFile:
@@ -173,6 +215,19 @@ class OpenFile:
     def close(self) -> None:
         """Close it; safe to call twice."""
         self._file.close()
+
+
+class _Discard(OpenFile):
+    """``/dev/null``, being written."""
+
+    def __init__(self) -> None:
+        """Write nowhere."""
+
+    def write(self, data: bytes) -> None:
+        """Take them and forget them."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class View:
@@ -212,29 +267,48 @@ class View:
 
     def is_folder(self, path: str) -> bool:
         """Say whether there is a folder."""
-        return self.exists(path) and stat.S_ISDIR(self.stat(path).st_mode)
+        try:
+            return stat.S_ISDIR(self.stat(path).st_mode)
+        except OSError:
+            return False
 
     def names(self, path: str) -> list[str]:
         """Return the names in a folder, sorted."""
-        return sorted(item.name for item in self._readable(path).iterdir())
+        return sorted(os.listdir(self._readable(path)))
 
     def read_link(self, path: str) -> str:
         """Return where a symbolic link points."""
         return str(self._readable(path, follow=False).readlink())
 
     def open_read(self, path: str) -> BinaryIO:
-        """Open a file for reading."""
-        host = self._readable(path)
-        if host.is_dir():
+        """Open a file for reading; those of ``/dev/zero`` and ``/dev/urandom`` never end."""
+        real = self.files.real(self.absolute(path))
+        node = _NODES.get(real)
+        if node is not None:
+            return node()
+        self._check_read(real)
+        content = self.files.live(real) if real.startswith(_LIVE) else None
+        if content is not None:
+            return io.BytesIO(content)
+        host = self.files.root.joinpath(real[1:])
+        mode = host.lstat().st_mode
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        _check_kind(host)
+        _check_kind(mode)
+        _check_right(mode, 0o444)
         return host.open("rb", buffering=0)
 
     def open_write(self, path: str, *, append: bool = False, mode: int = 0o644) -> OpenFile:
         """Open a file for writing, made if need be."""
+        if self.files.real(self.absolute(path)) == "/dev/null":
+            return _Discard()
         host = self._writable(path)
-        _check_kind(host)
-        old = host.stat().st_size if host.is_file() else 0
+        old = 0
+        if host.exists():
+            found = host.lstat()
+            _check_kind(found.st_mode)
+            _check_right(found.st_mode, 0o222)
+            old = found.st_size if stat.S_ISREG(found.st_mode) else 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_APPEND if append else os.O_TRUNC)
         handle = os.open(host, flags, mode | 0o600)
         if not append:
@@ -269,9 +343,9 @@ class View:
         self.files.release(replaced)
 
     def set_mode(self, path: str, mode: int) -> None:
-        """Change the permission bits; what the host's user needs to manage the file stays."""
+        """Change the permission bits; of a folder, what the host's user needs to manage it stays."""
         host = self._writable(path)
-        host.chmod(mode & 0o777 | (0o700 if host.is_dir() else 0o600))
+        host.chmod(mode & 0o777 | (0o700 if host.is_dir() else 0))
 
     def set_time(self, path: str, modified_s: int) -> None:
         """Set the time of the last change."""
@@ -283,8 +357,7 @@ class View:
 
     def _readable(self, path: str, *, follow: bool = True) -> Path:
         real = self.files.real(self.absolute(path), follow=follow)
-        if not self.identity.may_read(real):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._check_read(real)
         host = self.files.root.joinpath(real[1:])
         if real.startswith(_LIVE) and (content := self.files.live(real)) is not None:
             self.files.put(real, content, 0o444)
@@ -294,6 +367,10 @@ class View:
         real = self.files.real(self.absolute(path), follow=follow)
         self._check_write(real)
         return self.files.root.joinpath(real[1:])
+
+    def _check_read(self, real: str) -> None:
+        if not self.identity.may_read(real):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def _check_write(self, real: str) -> None:
         if any(_is_under(real, place) for place in _READ_ONLY):

@@ -36,6 +36,8 @@ class Profile:
     battery_c: float = 28.5
     battery_mv: int = 4012
     current_ua: int = -240_000
+    load_ua: int = -900_000
+    """The current while the bench app runs."""
     skin_c: float = 31.0
     cpu_c: float = 38.0
     delayed_ack: bool = True

@@ -14,9 +14,11 @@ import threading
 from pathlib import Path
 from typing import Any, Final
 
+from mobile_harness.virtual_device import userland
 from mobile_harness.virtual_device.android.call import Call
 from mobile_harness.virtual_device.filesystem import DeviceFiles
 from mobile_harness.virtual_device.shell.plumbing import Pipe, Sink
+from mobile_harness.virtual_device.userland import Userland
 from toolkit.core import process
 from toolkit.core.errors import ToolMissing
 
@@ -35,9 +37,16 @@ for place in /usr/lib /usr/lib64 /lib /lib64; do
     mount -o remount,bind,ro,nosuid "$root$place"
   fi
 done
+for node in null zero full random urandom; do
+  if [ -c "/dev/$node" ]; then
+    : >> "$root/dev/$node"
+    mount --bind "/dev/$node" "$root/dev/$node"
+  fi
+done
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
-exec "$@"
+"$@"
 """
+"""The shell stays: to the first process of a namespace, signals of its own such as an abort's do nothing."""
 
 
 class Sandbox:
@@ -45,6 +54,9 @@ class Sandbox:
 
     def __init__(self, tools: dict[str, str]) -> None:
         self._tools = tools
+        self._furnished: set[Path] = set()
+        self._userland: Userland | None = None
+        self._furnishing = threading.Lock()
 
     def prepare(self, files: DeviceFiles) -> None:
         """Make a device's folder fit to be a root: places for the libraries, and one that ``shell`` may write to."""
@@ -63,9 +75,20 @@ class Sandbox:
 
     async def run(self, call: Call, argv: list[str]) -> int:
         """Run a program to its end and return its exit code; its input is empty."""
+        await asyncio.to_thread(self._furnish, call.system.files.root)
         host = self.command(call.system.files.root, call.view.folder, call.environment, argv)
         native = _Native(host)
         return await native.run(call)
+
+    def _furnish(self, root: Path) -> None:
+        """Give a device its userland before its first native program runs."""
+        with self._furnishing:
+            if root in self._furnished:
+                return
+            if self._userland is None:
+                self._userland = userland.find()
+            self._userland.furnish(root)
+            self._furnished.add(root)
 
 
 def find() -> Sandbox | str:

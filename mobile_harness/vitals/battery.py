@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from mobile_harness.records.state import Battery, Gauge, Unavailable
 from mobile_harness.vitals import reading
-from mobile_harness.vitals.reading import Unavailable, Unreadable
+from mobile_harness.vitals.reading import Unreadable
 
 CHARGING: Final = 2
 DISCHARGING: Final = 3
@@ -35,26 +36,6 @@ _MICRO_MIN = 10_000
 """A phone at work draws between 10 mA and 5 A from its battery: below is milliamperes, above microamperes."""
 
 Unit = Literal["micro", "milli"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Battery:
-    """What the battery service says. ``frozen``: someone overrode the figures and they no longer move.
-
-    ``counter_raw`` is the charge counter as it stands there: its unit is not known yet. The voltage is brought to
-    millivolts, the temperature to degrees Celsius; both are None where no unit makes them plausible.
-    """
-
-    frozen: bool
-    powered: tuple[str, ...]
-    status: int | None
-    health: int | None
-    present: bool
-    level_percent: float | None
-    voltage_mv: float | None
-    temperature_c: float | None
-    counter_raw: int | None
-    technology: str
 
 
 def read_battery(text: str) -> Battery | Unreadable:
@@ -112,18 +93,6 @@ def millivolts(raw: int | None) -> float | None:
         if raw is not None and low <= raw <= high:
             return raw * factor
     return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauge:
-    """The gauge at one moment, raw: ``at_ns`` on any one clock, ``status`` as in :data:`STATUS_NAMES`."""
-
-    at_ns: int
-    status: int | None
-    level_percent: float | None
-    voltage_mv: float | None
-    counter_raw: int | None = None
-    current_raw: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

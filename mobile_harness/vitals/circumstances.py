@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mobile_harness.records import Doubt
-from mobile_harness.vitals.battery import CHARGING, Battery
-from mobile_harness.vitals.cpu import Cpus
-from mobile_harness.vitals.energy import Energy
-from mobile_harness.vitals.identity import Identity
+from mobile_harness.records import Aggregate, Doubt
+from mobile_harness.records.state import (
+    Battery,
+    Cpus,
+    Energy,
+    Placement,
+    Screen,
+    Software,
+    Thermal,
+    Unavailable,
+    Vitals,
+)
+from mobile_harness.vitals.battery import CHARGING
 from mobile_harness.vitals.native import Figures
-from mobile_harness.vitals.placement import Placement
-from mobile_harness.vitals.reading import Unavailable
-from mobile_harness.vitals.thermal import Thermal, slowed, status_rose
+from mobile_harness.vitals.thermal import slowed, status_rose
 
 LOW_BATTERY_PERCENT: Final = 25
 _ENERGY_SPREAD_MAX = 0.25
@@ -25,21 +31,35 @@ _PINNED = {"performance", "userspace"}
 """Clock governors that hold a clock still."""
 
 
-def of_identity(identity: Identity) -> tuple[Doubt, ...]:
-    """Doubt systems that are not what users have."""
-    if identity.build_type == "eng" or ":eng/" in identity.fingerprint:
+def of_software(software: Software | Unavailable) -> tuple[Doubt, ...]:
+    """Doubt a system that is not what users have, and an app that the system executes in debugging mode."""
+    return () if isinstance(software, Unavailable) else tuple(_software(software))
+
+
+def _software(software: Software) -> Iterator[Doubt]:
+    if software.build_type == "eng" or ":eng/" in software.fingerprint:
         words = "The device runs an engineering build of Android, slower than what users have."
-        return (Doubt(kind="engineering_build", message=words),)
-    if identity.debuggable and identity.kind == "phone":
+        yield Doubt(kind="engineering_build", message=words)
+    elif software.debuggable:
         words = "The device runs a debuggable build of Android, which is not what users have."
-        return (Doubt(kind="debuggable_system", message=words),)
-    return ()
+        yield Doubt(kind="debuggable_system", message=words)
+    if software.app_debuggable:
+        words = "The bench app is debuggable: its own code (not the runtime's) runs slower than a release's."
+        yield Doubt(kind="debuggable_app", message=words)
 
 
-def of_app(*, debuggable: bool) -> tuple[Doubt, ...]:
-    """Doubt an app that the runtime executes in debugging mode."""
-    words = "The bench app is debuggable: its own code (not the runtime's) runs slower than a release's."
-    return (Doubt(kind="debuggable_app", message=words),) if debuggable else ()
+def of_screen(screen: Screen | Unavailable) -> tuple[Doubt, ...]:
+    """Doubt a device that sleeps or saves power: both hold its clocks down."""
+    return () if isinstance(screen, Unavailable) else tuple(_screen(screen))
+
+
+def _screen(screen: Screen) -> Iterator[Doubt]:
+    if screen.power_save:
+        yield Doubt(kind="power_save", message="The device was saving power, which holds its clocks down.")
+    if screen.awake is False:
+        yield Doubt(
+            kind="asleep", message="The device's screen was off: what runs then is slowed down or put to sleep."
+        )
 
 
 def of_battery(battery: Battery) -> tuple[Doubt, ...]:
@@ -80,6 +100,40 @@ def _heat(before: Thermal, after: Thermal, probe_ratio: float | None) -> Iterato
         yield Doubt(kind="heat_unknown", message="The device does not tell how warm it is: throttling would go unseen.")
 
 
+def of_throttling(before: Vitals, after: Vitals, step: float | None) -> tuple[Doubt, ...]:
+    """Doubt a session during which the system lowered its clocks, or that slowed down as the device warmed.
+
+    Args:
+        before: the device right before the session.
+        after: the device right after its timed runs.
+        step: how much slower its series became in one step (1.2: by 20 %); None where it did not.
+    """
+    return tuple(_throttling(before, after, step))
+
+
+def _throttling(before: Vitals, after: Vitals, step: float | None) -> Iterator[Doubt]:
+    early, late = (None if isinstance(item.cpus, Unavailable) else _cap_percent(item.cpus) for item in (before, after))
+    fell = early is not None and late is not None and late < early
+    if fell:
+        words = f"Throttled: the cap of its processors fell from {early} to {late} % of their top clock."
+        yield Doubt(kind="cap_fell", message=words)
+    heat = [item.thermal for item in (before, after) if not isinstance(item.thermal, Unavailable)]
+    rose = len(heat) == 2 and status_rose(heat[0], heat[1])
+    if step is not None and (fell or rose):
+        words = f"Throttled: inferences became {100 * (step - 1):.0f} % slower while the system held the device back."
+        yield Doubt(kind="throttled_series", message=words)
+
+
+def _cap_percent(cpus: Cpus) -> int:
+    """Return the lowest cap of a cluster as a share of its top clock; 100 where nothing is capped."""
+    shares = [
+        100 * cluster.limit_khz // cluster.max_khz
+        for cluster in cpus.clusters
+        if cluster.limit_khz and cluster.max_khz and cluster.limit_khz < cluster.max_khz
+    ]
+    return min(shares, default=100)
+
+
 def of_clocks(cpus: Cpus | Unavailable) -> tuple[Doubt, ...]:
     """Doubt clocks that something caps, that may move, that cores were switched off from, or that nobody may see."""
     if isinstance(cpus, Unavailable):
@@ -88,13 +142,9 @@ def of_clocks(cpus: Cpus | Unavailable) -> tuple[Doubt, ...]:
 
 
 def _clocks(cpus: Cpus) -> Iterator[Doubt]:
-    capped = [
-        100 * cluster.limit_khz // cluster.max_khz
-        for cluster in cpus.clusters
-        if cluster.limit_khz and cluster.max_khz and cluster.limit_khz < cluster.max_khz
-    ]
-    if capped:
-        words = f"The system caps processors at {min(capped)} % of their top clock."
+    cap = _cap_percent(cpus)
+    if cap < 100:
+        words = f"The system caps processors at {cap} % of their top clock."
         yield Doubt(kind="capped_clocks", message=words)
     cores = {core for cluster in cpus.clusters for core in cluster.cores}
     off = len(cores - set(cpus.online)) if cpus.online else 0
@@ -138,9 +188,12 @@ def of_energy(energy: Energy | Unavailable) -> tuple[Doubt, ...]:
     return tuple(found)
 
 
-def of_native(figures: Figures) -> tuple[Doubt, ...]:
+def of_native(figures: Figures | Aggregate) -> tuple[Doubt, ...]:
     """Doubt what a native tool cannot give: a series, and an app's scheduling."""
-    words = "Taken by a native tool from the shell: apps are scheduled differently, and it gives no series."
+    words = (
+        "Taken by a native tool from the shell: apps are scheduled differently, it gives no series and checks no "
+        "outputs."
+    )
     found = [Doubt(kind=f"native_{figures.runner}", message=words)]
     if figures.dropped:
         found.append(Doubt(kind="dropped_percentiles", message="Percentiles of too few runs were left out."))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from mobile_harness.records.state import Cluster, Cpus, Unavailable
 from mobile_harness.vitals import reading
-from mobile_harness.vitals.reading import Unavailable
 
 CORES_MAX: Final = 256
 FILES: Final = (
@@ -25,34 +24,6 @@ FILES: Final = (
 _CORE = re.compile(r"/sys/devices/system/cpu/cpu([0-9]{1,3})/(?:cpufreq/)?([a-z_]+|stats/time_in_state)")
 _POLICY = re.compile(r"/sys/devices/system/cpu/cpufreq/policy([0-9]{1,3})/([a-z_]+|stats/time_in_state)")
 _ONLINE = "/sys/devices/system/cpu/online"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
-    """Cores that share a clock. ``limit_khz`` below ``max_khz``: something has capped them.
-
-    ``time_in_state`` pairs each clock in kHz with the ticks spent at it since boot, 10 ms each as a rule.
-    """
-
-    cores: tuple[int, ...]
-    max_khz: int | None
-    limit_khz: int | None
-    capacity: int | None
-    governor: str
-    time_in_state: tuple[tuple[int, int], ...]
-
-    @property
-    def mask(self) -> str:
-        """The cores as ``taskset`` takes them."""
-        return mask(self.cores)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cpus:
-    """The clusters, slowest first, and which cores are switched on (empty: the device does not say)."""
-
-    clusters: tuple[Cluster, ...]
-    online: tuple[int, ...]
 
 
 def mask(cores: Sequence[int]) -> str:

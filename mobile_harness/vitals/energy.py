@@ -7,22 +7,22 @@ idle power is taken off: ``E = (E_load - P_idle · t) / n``. One method serves a
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from mobile_harness.vitals.battery import DISCHARGING, Calibration, Gauge, Scale
-from mobile_harness.vitals.reading import Unavailable
+from mobile_harness.records.state import Energy, EnergyMethod, PowerPair, PowerSample, Unavailable, Vitals
+from mobile_harness.vitals.battery import DISCHARGING, STATUS_NAMES, Calibration, Scale
 
-Method = Literal["power_monitors", "charge_counter", "current_voltage"]
 PAIRS_MIN: Final = 3
 STEPS_MIN: Final = 20
 """Steps of the charge counter that must fall into a stretch of inferences."""
 UPDATES_MIN: Final = 10
 """Changes of the current that must fall into a stretch: gauges may update once a second or slower."""
-BANDS: Final[dict[Method, str]] = {
+BANDS: Final[dict[EnergyMethod, str]] = {
     "power_monitors": "±5 %",
     "charge_counter": "±10 to 20 %",
     "current_voltage": "±20 to 30 %",
@@ -34,41 +34,6 @@ _UJ_PER_UAH_MV = 3.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One moment: the gauge, and the consumed energy since boot of each measured rail in µWs (negative: not known)."""
-
-    gauge: Gauge
-    rails_uws: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """An idle stretch and one of ``inferences``, each as its samples in order, first and last at its edges."""
-
-    idle: tuple[Sample, ...]
-    load: tuple[Sample, ...]
-    inferences: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Energy:
-    """Microjoules an inference takes above idle, by one method: the median over pairs.
-
-    ``idle_uw`` is the median idle power in µW, ``spread`` how far pairs lie apart as a share of the figure,
-    ``resolution_uj`` what one step of the meter is worth per inference, and ``declined`` why better methods were not
-    used.
-    """
-
-    method: Method
-    per_inference_uj: float
-    idle_uw: float
-    pairs: int
-    spread: float
-    resolution_uj: float
-    declined: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """What a stretch consumed, and the smallest amount that the meter tells apart there."""
 
@@ -77,31 +42,55 @@ class _Work:
     step_uj: float
 
 
-_Meter = Callable[[Sequence[Sample], int], "_Work | Unavailable"]
+_Meter = Callable[[Sequence[PowerSample], int], "_Work | Unavailable"]
 """Reads a stretch, in which a counter must have made so many steps."""
 
 
-def energy_per_inference(pairs: Sequence[Pair], calibration: Calibration) -> Energy | Unavailable:
+def obstacle(vitals: Vitals) -> str:
+    """Return why no meter of this device can count now, or nothing: rails always can, a battery while it discharges."""
+    if isinstance(vitals.power, Unavailable):
+        return vitals.power.reason
+    if vitals.power.rails_uws:
+        return ""
+    battery = vitals.battery
+    if isinstance(battery, Unavailable):
+        return battery.reason
+    if battery.frozen:
+        return "the battery's figures were overridden on the device"
+    if battery.status != DISCHARGING:
+        name = STATUS_NAMES.get(battery.status or 0, "in a state that it does not tell")
+        powered = f" and powered over {' and '.join(battery.powered)}" if battery.powered else ""
+        return f"the battery is {name}{powered}"
+    if battery.powered:
+        return f"the device is powered over {' and '.join(battery.powered)}: its battery does not carry the load alone"
+    return ""
+
+
+def energy_per_inference(pairs: Sequence[PowerPair], calibration: Calibration) -> Energy | Unavailable:
     """Return the energy by the best method that holds for all pairs, or why there is none."""
     if len(pairs) < PAIRS_MIN:
         return Unavailable(reason=f"energy needs {PAIRS_MIN} pairs of idle and load, there are {len(pairs)}")
     if any(pair.inferences < 1 for pair in pairs):
         return Unavailable(reason="a stretch of load has no inferences")
-    meters: tuple[tuple[Method, _Meter], ...] = (
+    meters: tuple[tuple[EnergyMethod, _Meter], ...] = (
         ("power_monitors", _rails),
         ("charge_counter", lambda stretch, steps: _charge(stretch, calibration.counter, steps)),
         ("current_voltage", lambda stretch, _: _flow(stretch, calibration.current)),
     )
+    scales = {"charge_counter": calibration.counter, "current_voltage": calibration.current}
     declined: list[str] = []
     for method, meter in meters:
         result = _by(method, meter, pairs, tuple(declined))
         if isinstance(result, Energy):
-            return result
+            scale = scales.get(method)
+            return dataclasses.replace(result, scale=scale.reason) if isinstance(scale, Scale) else result
         declined.append(f"{method}: {result.reason}")
     return Unavailable(reason="; ".join(declined))
 
 
-def _by(method: Method, meter: _Meter, pairs: Sequence[Pair], declined: tuple[str, ...]) -> Energy | Unavailable:
+def _by(
+    method: EnergyMethod, meter: _Meter, pairs: Sequence[PowerPair], declined: tuple[str, ...]
+) -> Energy | Unavailable:
     figures, idles, steps = [], [], []
     for pair in pairs:
         idle, load = meter(pair.idle, 0), meter(pair.load, STEPS_MIN)
@@ -127,14 +116,14 @@ def _by(method: Method, meter: _Meter, pairs: Sequence[Pair], declined: tuple[st
     )
 
 
-def _seconds(stretch: Sequence[Sample]) -> float | Unavailable:
+def _seconds(stretch: Sequence[PowerSample]) -> float | Unavailable:
     times = [sample.gauge.at_ns for sample in stretch]
     if len(times) < 2 or any(later <= before for before, later in itertools.pairwise(times)):
         return Unavailable(reason="a stretch has fewer than two samples, or its clock does not go forward")
     return (times[-1] - times[0]) / 1e9
 
 
-def _rails(stretch: Sequence[Sample], _: int) -> _Work | Unavailable:
+def _rails(stretch: Sequence[PowerSample], _: int) -> _Work | Unavailable:
     seconds = _seconds(stretch)
     if isinstance(seconds, Unavailable):
         return seconds
@@ -151,14 +140,14 @@ def _rails(stretch: Sequence[Sample], _: int) -> _Work | Unavailable:
     return _Work(uj=float(sum(spent)), seconds=seconds, step_uj=1.0)
 
 
-def _voltages(stretch: Sequence[Sample]) -> list[float] | Unavailable:
+def _voltages(stretch: Sequence[PowerSample]) -> list[float] | Unavailable:
     if any(sample.gauge.status != DISCHARGING for sample in stretch):
         return Unavailable(reason="the device was not on battery all the time")
     voltages = [sample.gauge.voltage_mv for sample in stretch if sample.gauge.voltage_mv is not None]
     return voltages if len(voltages) == len(stretch) else Unavailable(reason="the voltage is not known")
 
 
-def _charge(stretch: Sequence[Sample], scale: Scale | Unavailable, needed: int) -> _Work | Unavailable:
+def _charge(stretch: Sequence[PowerSample], scale: Scale | Unavailable, needed: int) -> _Work | Unavailable:
     if isinstance(scale, Unavailable):
         return scale
     seconds, voltages = _seconds(stretch), _voltages(stretch)
@@ -178,7 +167,7 @@ def _charge(stretch: Sequence[Sample], scale: Scale | Unavailable, needed: int) 
     return _Work(uj=lost * mean_mv * _UJ_PER_UAH_MV, seconds=seconds, step_uj=scale.step * mean_mv * _UJ_PER_UAH_MV)
 
 
-def _flow(stretch: Sequence[Sample], scale: Scale | Unavailable) -> _Work | Unavailable:
+def _flow(stretch: Sequence[PowerSample], scale: Scale | Unavailable) -> _Work | Unavailable:
     if isinstance(scale, Unavailable):
         return scale
     seconds, voltages = _seconds(stretch), _voltages(stretch)

@@ -10,29 +10,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mobile_harness.records.state import DeviceMemory, ProcessMemory, Unavailable
 from mobile_harness.vitals import reading
-from mobile_harness.vitals.reading import Unavailable, Unreadable
+from mobile_harness.vitals.reading import Unreadable
 
 _HEAD = re.compile(r"\*\* MEMINFO in pid ([0-9]{1,10}) \[(.*)\] \*\*")
 _SUMMARY = re.compile(r"TOTAL(?: (PSS|RSS|SWAP PSS|SWAP))?(?: \(KB\))?:\s*([0-9]{1,15})(?![0-9])")
 _COLUMNS_MAX = 16
 _PROCESSES_MAX = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessMemory:
-    """A process's part of ``dumpsys meminfo``; None where the system does not say.
-
-    ``graphics_kb`` is None also where it stands as 0, since that is how systems without graphics accounting print it.
-    """
-
-    pid: int
-    name: str
-    pss_kb: int | None
-    rss_kb: int | None
-    swap_pss_kb: int | None
-    native_heap_kb: int | None
-    graphics_kb: int | None
 
 
 def read_meminfo(text: str) -> tuple[ProcessMemory, ...] | Unavailable | Unreadable:
@@ -114,14 +99,6 @@ def read_process_status(text: str) -> ProcessStatus | Unreadable:
     if "VmHWM" not in found and "VmRSS" not in found:
         return reading.unreadable("/proc/PID/status", text, "VmHWM or VmRSS")
     return ProcessStatus(peak_rss_kb=found.get("VmHWM"), rss_kb=found.get("VmRSS"), swap_kb=found.get("VmSwap"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceMemory:
-    """From ``/proc/meminfo``; ``available_kb`` is None on kernels that do not estimate it."""
-
-    total_kb: int
-    available_kb: int | None
 
 
 def read_device_memory(text: str) -> DeviceMemory | Unreadable:

@@ -20,6 +20,18 @@ Runner = Literal["benchmark_model", "benchmark_litert_model", "onnxruntime_perf_
 Needed = Callable[[float], int]
 """From a percentile's share to the fewest runs that it is published from: :func:`mobile_harness.stats.needed`."""
 
+TARGETS: Final[dict[Runner, str]] = {
+    "benchmark_litert_model": "tflite",
+    "benchmark_model": "tflite",
+    "onnxruntime_perf_test": "onnx",
+}
+RUNTIMES: Final = {"tflite": "LiteRT", "onnx": "ONNX Runtime"}
+WHERE: Final = {
+    "tflite": "LiteRT publishes benchmark_model for Android (ai.google.dev/edge/litert/next/benchmark); from its "
+    "sources: `bazel build -c opt --config=android_arm64 //litert/tools:benchmark_model`.",
+    "onnx": "onnxruntime_perf_test is in no release: `./build.sh --android --android_abi arm64-v8a "
+    "--android_api 29 --config Release` in ONNX Runtime's sources makes it.",
+}
 _US: Final = 1e3
 _MS: Final = 1e6
 _JSON_MAX = 1 << 20

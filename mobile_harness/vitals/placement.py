@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from mobile_harness.records.state import Placement
 from mobile_harness.vitals import reading
 
 _REPLACED = re.compile(
@@ -50,22 +51,6 @@ class Log:
     shares: tuple[Share, ...]
     declined: tuple[str, ...]
     fully_accelerated: bool | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
-    """Where a model ran when ``requested`` was asked for.
-
-    ``fallback``: nothing ran there, and the tool said so only in its log. ``delegated_nodes`` None: the log is silent,
-    so nothing is known. ``evidence`` is in the log's own words.
-    """
-
-    requested: str
-    delegated_nodes: int | None
-    total_nodes: int | None
-    partitions: int | None
-    fallback: bool
-    evidence: str
 
 
 def read_log(text: str) -> Log:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mobile_harness.records.state import Unavailable as Unavailable
+
 TEXT_MAX = 8 << 20
 """Characters of a device's text that are looked at."""
 LINES_MAX = 1 << 17
@@ -25,13 +27,6 @@ class Unreadable:
     """The text is not what ``what`` prints; ``reason`` shows what it is instead."""
 
     what: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unavailable:
-    """The device answered, but the figure cannot be had from it, or must not be believed."""
-
     reason: str
 
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from mobile_harness.records.state import HeatSource, Part, Temperature, Thermal, Unavailable
 from mobile_harness.vitals import reading
-from mobile_harness.vitals.reading import Unavailable, Unreadable
-
-Part = Literal["cpu", "gpu", "npu", "battery", "skin", "other"]
-Source = Literal["current", "cached", "sysfs", "none"]
+from mobile_harness.vitals.reading import Unreadable
 
 STATUS_NAMES: Final = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 COOL_WITHIN_C: Final = 2.0
@@ -38,36 +35,6 @@ _READINGS_MAX = 1024
 _ZONE = re.compile(r"/sys/class/thermal/thermal_zone([0-9]{1,4})/(type|temp)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Temperature:
-    """A sensor's reading. ``status`` is the sensor's own throttling status."""
-
-    name: str
-    part: Part
-    celsius: float
-    status: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thermal:
-    """What a device says of its heat. ``status`` None: it does not say; ``overridden``: someone set it by hand.
-
-    ``source`` tells where the temperatures come from; cached ones may be minutes old. ``skipped`` counts the rows that
-    are no temperatures. ``headroom_thresholds`` has an entry per status, None where the device has none.
-    """
-
-    status: int | None
-    overridden: bool
-    source: Source
-    temperatures: tuple[Temperature, ...]
-    skipped: int
-    headroom_thresholds: tuple[float | None, ...] = ()
-
-    def celsius(self, part: Part) -> float | None:
-        """Return the warmest reading of a part, or None."""
-        return max((item.celsius for item in self.temperatures if item.part == part), default=None)
-
-
 def status_name(status: int | None) -> str:
     """Return the word for a thermal status.
 
@@ -83,7 +50,7 @@ def read_thermalservice(text: str) -> Thermal | Unreadable:
     status = _status(sections[""])
     if status is None and len(sections) == 1:
         return reading.unreadable("dumpsys thermalservice", text, "'Thermal Status'")
-    source: Source = "none"
+    source: HeatSource = "none"
     kept: list[Temperature] = []
     skipped = 0
     for name, title in (("current", "current temperatures from hal"), ("cached", "cached temperatures")):
@@ -201,19 +168,30 @@ def _zone(name: str, raw: int | None) -> Temperature | None:
     return Temperature(name=reading.shown(name), part=part, celsius=celsius, status=0)
 
 
-def too_warm(now: Thermal, first: Thermal) -> tuple[str, ...]:
-    """Return why a session must wait: the status is above none, or skin or battery are warmer than at first."""
-    return tuple(_warmth(now, first))
+def too_warm(now: Thermal, first: Thermal | None, cool_to_c: float | None = None) -> tuple[str, ...]:
+    """Return why a session must wait: the status is above none, or the device is warmer than at first or than allowed.
+
+    Args:
+        now: how it stands.
+        first: how it stood before the first session of the run; None where this is the first.
+        cool_to_c: the highest temperature of the skin, or of the battery where no skin is told; None: any.
+    """
+    return tuple(_warmth(now, first, cool_to_c))
 
 
-def _warmth(now: Thermal, first: Thermal) -> Iterator[str]:
+_FELT: Final[tuple[Part, ...]] = ("skin", "battery")
+
+
+def _warmth(now: Thermal, first: Thermal | None, cool_to_c: float | None) -> Iterator[str]:
     if now.status:
         yield f"the thermal status is {status_name(now.status)}"
-    parts: tuple[Part, ...] = ("skin", "battery")
-    for part in parts:
-        here, there = now.celsius(part), first.celsius(part)
+    for part in _FELT:
+        here, there = now.celsius(part), None if first is None else first.celsius(part)
         if here is not None and there is not None and here > there + COOL_WITHIN_C:
             yield f"the {part} has {here:.1f} °C, {here - there:.1f} °C more than before the first session"
+    told = next(((part, here) for part in _FELT if (here := now.celsius(part)) is not None), None)
+    if told is not None and cool_to_c is not None and told[1] > cool_to_c:
+        yield f"the {told[0]} has {told[1]:.1f} °C, where the plan begins at {cool_to_c:.1f} °C"
 
 
 def status_rose(before: Thermal, after: Thermal) -> bool:

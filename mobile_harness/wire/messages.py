@@ -128,13 +128,15 @@ class Samples:
 class Memory:
     """Memory of the runner's process now, and its peak since the runtime was loaded.
 
-    ``at`` is ``before_load``, ``after_load`` or ``end``. ``footprint_kb`` is what the system judges an app by (iOS).
+    ``at`` is ``before_load``, ``after_load`` or ``end``. ``footprint_kb`` is what the system judges an app by (iOS),
+    ``pss_kb`` the process's proportional share, which counts shared pages once (Android, Linux).
     """
 
     at: str
     rss_kb: int
     peak_kb: int | None = None
     footprint_kb: int | None = None
+    pss_kb: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,11 +150,17 @@ class Thermal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """Energy counters in microwatt seconds by monitor, and the battery's raw current and charge."""
+    """Energy counters in microwatt seconds by monitor, and the battery's raw current, charge and voltage.
+
+    ``status`` is Android's: 2 charging, 3 discharging.
+    """
 
     energy_uws: dict[str, int] = dataclasses.field(default_factory=dict)
     current_raw: int | None = None
     counter_raw: int | None = None
+    voltage_raw: int | None = None
+    level_percent: float | None = None
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +227,29 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate:
+    """What a tool that keeps no series says of its runs, in place of ``samples`` and ``result``; times in nanoseconds.
+
+    ``percentiles`` are by their share as text (``"0.95"``), those that the number of runs supports; ``dropped`` says
+    which others it printed.
+    """
+
+    runner: str
+    average: int
+    runs: int | None = None
+    min: int | None = None
+    max: int | None = None
+    deviation: int | None = None
+    load: int | None = None
+    first: int | None = None
+    warmup: int | None = None
+    warmup_runs: int | None = None
+    peak_kb: int | None = None
+    percentiles: dict[str, int] = dataclasses.field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bye:
     """The last record. ``records`` counts those before it; in the file ``sha256`` covers all bytes before its line."""
 
@@ -248,6 +279,7 @@ Body = (
     | Warn
     | Error
     | Result
+    | Aggregate
     | Bye
     | Unknown
 )
@@ -266,6 +298,7 @@ KINDS: dict[str, type[Any]] = {
     "warn": Warn,
     "error": Error,
     "result": Result,
+    "aggregate": Aggregate,
     "bye": Bye,
 }
 _WORDS = {kind: word for word, kind in KINDS.items()}
@@ -339,6 +372,8 @@ def _bounded(value: object, depth: int) -> bool:
         if depth == 0 or len(value) > _ITEMS_MAX:
             return False
         inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        if set(map(type, inner)) == {int}:  # a series: most of what comes
+            return -_INT_END <= min(inner) and max(inner) < _INT_END
         return all(_bounded(item, depth - 1) for item in inner)
     return True
 
@@ -351,10 +386,11 @@ def _check(body: Body) -> None:
             raise Malformed("a latency is negative or longer than a hundred days")
     counts = {
         Phase: ("took_ns", "runs"),
-        Memory: ("rss_kb", "peak_kb", "footprint_kb"),
+        Memory: ("rss_kb", "peak_kb", "footprint_kb", "pss_kb"),
         ParityReading: ("output_index", "n"),
         Beat: ("done", "total"),
         Result: ("n", "p50", "p90", "p99", "min", "runs", "stride"),
+        Aggregate: ("average", "runs", "min", "max", "deviation", "load", "first", "warmup", "warmup_runs", "peak_kb"),
         Bye: ("records",),
         Hello: ("pid", "page_size"),
     }

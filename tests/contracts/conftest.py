@@ -1,4 +1,4 @@
-"""A virtual device behind a real adb server, for the contract of the transports."""
+"""A virtual device behind a real adb server and a stand-in for Xcode, for the contract of the transports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from adb_lab import PrivateServer, private_server, write_app
+from apple_lab import AppleLab
 
 from mobile_harness.virtual_device.farm import start_farm
 
@@ -19,3 +20,9 @@ def virtual_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Priv
         yield server, write_app(tmp_path_factory.mktemp("app"))
         problems = farm.problems()
     assert problems == []
+
+
+@pytest.fixture(scope="session")
+def apple_lab(tmp_path_factory: pytest.TempPathFactory) -> AppleLab:
+    """An Xcode with a simulator and an iPhone."""
+    return AppleLab(tmp_path_factory.mktemp("apple"))

@@ -24,11 +24,24 @@ TRANSPORTS = discovery.names(lab.ROOM)
 DEVICES = list(lab.discover(system_tools(silent)).devices)
 
 
-@pytest.fixture(params=[*DEVICES, None], ids=lambda found: lab.selector(found) if found else "adb:virtual")
+LABS = ("adb", "simctl", "devicectl", "pymobiledevice3")
+"""Transports whose far side is put up for the tests."""
+
+
+@pytest.fixture(params=[*DEVICES, *LABS], ids=lambda found: f"{found}:lab" if found in LABS else lab.selector(found))
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Device]:
-    made: Device = request.param or _virtual(request, monkeypatch)
+    makers = {"adb": _virtual, "simctl": _apple, "devicectl": _apple, "pymobiledevice3": _apple}
+    named = request.param in LABS
+    made: Device = makers[request.param](request, monkeypatch) if named else request.param
     yield made
     made.cleanup()
+
+
+def _apple(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:
+    programs = ["pymobiledevice3"] if request.param == "pymobiledevice3" else []
+    request.getfixturevalue("apple_lab").use(monkeypatch, *programs)
+    (found,) = discovery.load(lab.ROOM, request.param).discover(system_tools(silent)).devices
+    return found
 
 
 def _virtual(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Device:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -8,9 +9,12 @@ import pytest
 from bench_builds import scripted
 
 from mobile_harness import plans
+from mobile_harness.records.state import NOT_ASKED, DeviceMemory, ProcessMemory, Unavailable
 from mobile_harness.transports import host
 from mobile_harness.transports.base import DeviceFailed, Job
+from mobile_harness.transports.host import HostDevice
 from toolkit.core import store
+from toolkit.core.clock import SystemClock
 
 JOB = Job(run="00c0ffee", target="onnx", model="m", model_sha256="ab" * 32, golden=None, plan=plans.load("quick"))
 
@@ -91,5 +95,30 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         place = Path(device.push(store.blob_of(tmp_path / "x")))
         (place.parents[1] / "out" / "00c0ffee.jsonl").symlink_to(tmp_path / "secret")
         assert device.pull("00c0ffee") is None
+    finally:
+        device.cleanup()
+
+
+def test_this_machine_says_how_it_stands_or_why_not() -> None:
+    device = HostDevice(SystemClock())
+    found, brief = device.vitals("ended"), device.vitals("loaded")
+    assert isinstance(found.memory, DeviceMemory)
+    assert 0 < (found.memory.available_kb or 0) <= found.memory.total_kb
+    parts = (found.thermal, found.battery, found.cpus, found.screen, found.software, found.power)
+    assert all(part.reason for part in parts if isinstance(part, Unavailable))
+    assert NOT_ASKED not in parts
+    assert (found.app, brief.thermal, brief.memory) == (NOT_ASKED, NOT_ASKED, NOT_ASKED)
+
+
+def test_a_runner_s_memory_is_read_by_the_host_too() -> None:
+    device = HostDevice(SystemClock(), (sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"))
+    try:
+        device.launch(JOB)
+        assert device.poll(20).lines == ("up",)
+        found = device.vitals("loaded").app
+        assert isinstance(found, ProcessMemory)
+        assert 0 < (found.pss_kb or found.rss_kb or 0) <= (found.rss_kb or 0)
+        device.stop()
+        assert isinstance(device.vitals("ended").app, Unavailable)
     finally:
         device.cleanup()

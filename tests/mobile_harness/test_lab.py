@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from bench_builds import scripted
 from mobile_harness import lab
 from mobile_harness.lab import Lab
 from mobile_harness.records import DeviceInfo, Kind
-from mobile_harness.transports.base import Device, Unusable
+from mobile_harness.transports.base import Device, Found, Unusable
 from mobile_harness.transports.host import HostDevice
 from toolkit.core.errors import SettingsError
 from toolkit.core.tools import Tools
@@ -50,10 +51,75 @@ ALL = Lab(
         (("adb",), (PHONE, OTHER, EMULATOR)),
         (("adb:p2",), (OTHER,)),
         (("emulator", "adb:p1", "phone"), (PHONE, OTHER, EMULATOR)),
+        (("adb:p*",), (PHONE, OTHER)),
     ],
 )
 def test_words_choose_devices_each_once_in_the_lab_s_order(words: tuple[str, ...], chosen: tuple[Device, ...]) -> None:
     assert [item.info for item in lab.select(ALL, words)] == [item.info for item in chosen]
+
+
+def attached(kind: Kind, serial: str, **facts: object) -> HostDevice:
+    made = device(kind, serial)
+    made.info = dataclasses.replace(made.info, platform="android", **facts)  # type: ignore[arg-type]
+    return made
+
+
+PIXEL = attached(
+    "phone", "px", model="Pixel 8", soc="Tensor G3", os_version="14 (API 34)", ram_mb=7600, abis=("arm64-v8a",)
+)
+OLD = attached("phone", "old", model="SM-A217F", soc="Exynos850", os_version="10", ram_mb=2900, abis=("armeabi-v7a",))
+SHY = attached("phone", "shy", model="mystery", soc="", os_version="", ram_mb=0, abis=())
+SHELF = Lab(devices=(PIXEL, OLD, SHY, HOST), unusable=())
+
+
+@pytest.mark.parametrize(
+    ("words", "chosen"),
+    [
+        (("kind=phone",), (PIXEL, OLD, SHY)),
+        (("ram>=4000",), (PIXEL,)),
+        (("ram<4000",), (OLD, HOST)),
+        (("api>=29,kind=phone",), (PIXEL, OLD)),
+        (("abi=arm64-v8a",), (PIXEL,)),
+        (("soc=tensor*",), (PIXEL,)),
+        (("soc!=Tensor G3,kind=phone",), (OLD,)),
+        (("pixel-8",), (PIXEL,)),
+        (("pixel-*", "host"), (PIXEL, HOST)),
+        (("profile=galaxy-a21s",), (OLD,)),
+    ],
+)
+def test_devices_are_chosen_by_what_they_are(words: tuple[str, ...], chosen: tuple[Device, ...]) -> None:
+    assert [lab.selector(item) for item in lab.select(SHELF, words)] == [lab.selector(item) for item in chosen]
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("pixel-88", "Did you mean 'pixel-8'"),
+        ("pixel-7", "No device within reach is profile=pixel-7. `palmtop devices`"),
+        ("ram>=4000,api>=99", "None is api>=99"),
+        ("rm>=4000", "Did you mean 'ram'"),
+        ("ram>=lots", "which is not a whole number"),
+        ("abi=arm64-v8", "Did you mean 'arm64-v8a'"),
+        ("adb:z*", "Unknown device"),
+    ],
+)
+def test_a_selector_that_chooses_nothing_says_why(word: str, says: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        lab.select(SHELF, (word,))
+    assert says in str(caught.value)
+
+
+def test_a_device_is_looked_for_again_by_its_name(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = lab.discover(tools).devices[-1]
+    assert here.info.kind == "host"
+    assert lab.absence(here, tools) is None
+    why = Unusable(transport="host", serial=here.info.serial, reason="it is offline", hint="Reconnect it.")
+    monkeypatch.setattr("mobile_harness.transports.host.discover", lambda tools: Found(devices=(), unusable=(why,)))
+    assert lab.absence(here, tools) == why
+    monkeypatch.setattr("mobile_harness.transports.host.discover", lambda tools: Found(devices=()))
+    gone = lab.absence(here, tools)
+    assert gone is not None
+    assert "not attached" in gone.reason
 
 
 def test_the_host_stands_in_only_when_nothing_is_attached() -> None:

@@ -74,8 +74,18 @@ def size_words(count: int) -> str:
     return f"{size:.1f} {units[-1]}"
 
 
-ENDS = ("done", "failed", "noted")
+ENDS = ("done", "failed", "skipped", "noted")
 """The phases that end a subject (:class:`toolkit.core.events.Event`)."""
+
+
+class View(Protocol):
+    """A picture of work in progress, for a terminal. Both verbs are called from several threads."""
+
+    def take(self, event: Event, now_s: float) -> None:
+        """Take note of a piece of news, of any level; the time is seconds since an arbitrary start."""
+
+    def draw(self, now_s: float, height: int) -> RenderableType:
+        """Return the picture as it is now, at most so many lines high."""
 
 
 class _Progress(Protocol):
@@ -108,6 +118,7 @@ class Console:
         self._err = err
         self._lock = threading.RLock()
         self._progress: _Progress | None = None
+        self._view: View | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -130,10 +141,20 @@ class Console:
 
     def emit(self, event: Event) -> None:
         """Show a piece of news; may be called from any thread."""
-        if self.verbosity == "quiet" or (event.level == "debug" and self.verbosity != "debug"):
+        if self.verbosity == "quiet":
+            return
+        if self._view is not None:
+            self._view.take(event, time.monotonic())
+        if event.level == "debug" and self.verbosity != "debug":
             return
         with self._lock:
             self._rows().show(event)
+
+    def use(self, view: View) -> None:
+        """Show progress as this picture from now on, where it goes to a terminal; elsewhere it stays lines."""
+        with self._lock:
+            self.close()
+            self._view = view
 
     def note(self, text: str) -> None:
         """Tell the user something on stderr, unless ``-q``."""
@@ -192,8 +213,13 @@ class Console:
 
     def _rows(self) -> _Progress:
         if self._progress is None:
-            self._progress = _Live(self._stderr) if _is_terminal(self._stderr) else _Lines(self._stderr)
+            self._progress = self._new_progress()
         return self._progress
+
+    def _new_progress(self) -> _Progress:
+        if not _is_terminal(self._stderr):
+            return _Lines(self._stderr)
+        return _Live(self._stderr) if self._view is None else _Picture(self._stderr, self._view)
 
     def _drawn(self, renderable: RenderableType) -> str:
         if isinstance(renderable, str):
@@ -221,6 +247,7 @@ class _Lines:
         self.line(_sentence(event, time.monotonic() - begun))
         if event.phase in ENDS:
             self._started.pop(event.subject)
+            self._phases.pop(event.subject)
 
     def line(self, text: str) -> None:
         _write(self._stream, text + "\n")
@@ -272,6 +299,40 @@ class _Live:
 
     def close(self) -> None:
         self._progress.stop()
+
+
+class _Picture:
+    """Progress for a terminal where the command has a picture of its own; what ends or warns becomes a line above."""
+
+    def __init__(self, stream: TextIO, view: View) -> None:
+        from rich.live import Live
+
+        self._view = view
+        self._rich = _rich(stream, terminal=True)
+        self._live = Live(
+            get_renderable=self._draw,
+            console=self._rich,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def _draw(self) -> RenderableType:
+        return _safe(self._view.draw(time.monotonic(), max(self._rich.height - 1, 4)))
+
+    def show(self, event: Event) -> None:
+        if event.phase in ENDS or event.level != "info":
+            self.line(_sentence(event, 0))
+
+    def line(self, text: str) -> None:
+        from rich.text import Text
+
+        self._rich.print(Text(text))
+
+    def close(self) -> None:
+        self._live.stop()
 
 
 def _sentence(event: Event, seconds: float) -> str:

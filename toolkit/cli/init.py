@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 @click.option("-d", "--data", help="Samples to calibrate on.")
 @click.option("-l", "--labelled", help="Labelled samples to verify with.")
 @click.option("--shape", "shapes", type=NamedShape(), multiple=True, help="Sizes for an input with unknown axes.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("palmtop.toml"), show_default=True)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("palmtop.toml"),
+    show_default=True,
+    help="The file to write.",
+)
 @common_options
 def command(
     model: Path,

@@ -234,7 +234,9 @@ class Score:
     """A task metric of the float model and of the build on the same samples, with the paired interval of the drop.
 
     ``drop = float_value - value``; ``[ci_low, ci_high]`` covers it at ``confidence``. ``verdict`` holds it against
-    ``max_drop``; when ``undecided``, ``more_samples`` estimates how many further samples would decide.
+    ``max_drop``; when ``undecided``, ``more_samples`` estimates how many further samples would decide. ``outcomes`` is
+    the build's value of each sample, packed (:func:`toolkit.core.metrics.outcomes_of`), so that two builds can be
+    compared on the same samples; empty where there are too many, and in records of before it was kept.
     """
 
     metric: str
@@ -249,6 +251,7 @@ class Score:
     method: str
     verdict: Verdict
     more_samples: int | None = None
+    outcomes: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

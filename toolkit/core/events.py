@@ -14,8 +14,8 @@ class Event:
     """One piece of news from a piece of work.
 
     ``subject`` names the work (``tflite/static-int8``), ``phase`` what it is doing now (``calibrate``). ``total`` is 0
-    where the amount of work is unknown. The phases ``done`` and ``failed`` end a subject; ``noted``
-    is news without work.
+    where the amount of work is unknown. The phases ``done``, ``failed`` and ``skipped`` end a subject;
+    ``noted`` is news without work.
     """
 
     subject: str

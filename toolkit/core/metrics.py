@@ -5,6 +5,7 @@ Everything here is numpy on values that come in; nothing is read or printed.
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,7 +164,41 @@ def score(metric: str, float_values: Values, values: Values, budget: Budget) -> 
         method=method,
         verdict=verdict,
         more_samples=max(needed - n, 1) if verdict == "undecided" and needed is not None else None,
+        outcomes=_packed(np.asarray(values, np.float64)),
     )
+
+
+_BITS, _FLOATS = "bits:", "floats:"
+_BITS_MAX, _FLOATS_MAX = 1 << 18, 1 << 13
+"""Most samples whose outcomes are kept: 44 kB of text either way."""
+
+
+def _packed(values: Values) -> str:
+    """Return the value of each sample as text: a bit each where all are 0 or 1, else 32-bit floats, in base64."""
+    if np.isin(values, (0, 1)).all():
+        raw = np.packbits(values.astype(bool)).tobytes()
+        return _BITS + base64.b64encode(raw).decode("ascii") if len(values) <= _BITS_MAX else ""
+    if len(values) > _FLOATS_MAX or not (np.abs(values) <= np.finfo(np.float32).max).all():
+        return ""
+    return _FLOATS + base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def outcomes_of(kept: Score) -> Values | None:
+    """Return the build's value of each sample that a score was taken from: [n], or None where they were not kept.
+
+    What does not unpack to ``n`` finite values counts as not kept: records may come from anywhere.
+    """
+    kind, _, text = kept.outcomes.partition(":")
+    try:
+        raw = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except ValueError:
+        return None
+    if f"{kind}:" == _BITS and len(raw) == (kept.n + 7) // 8 > 0:
+        return np.unpackbits(raw, count=kept.n).astype(np.float64)
+    if f"{kind}:" == _FLOATS and len(raw) == 4 * kept.n > 0:
+        values = raw.view("<f4").astype(np.float64)
+        return values if np.isfinite(values).all() else None
+    return None
 
 
 def decide(low: float, high: float, max_drop: float) -> Verdict:

@@ -5,6 +5,7 @@ Of a process that prints without end the last :data:`KEPT` characters are kept, 
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -29,6 +30,7 @@ LONGEST_LINE = 64 << 20
 """Characters after which a line without an end is taken as one line, so that a runaway cannot fill the memory."""
 
 _live: set[subprocess.Popen[str]] = set()
+_detached: list[subprocess.Popen[bytes]] = []
 _ending = threading.Event()
 
 
@@ -219,6 +221,50 @@ def start(
                 except BrokenPipeError:
                     continue  # the reader is gone, and so is what was left to write
         child.wait()
+
+
+class Detached:
+    """A process that outlives us, in a session of its own."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self.pid = child.pid
+        _detached.append(child)
+
+    def code(self) -> int | None:
+        """Return how it ended, or None while it runs."""
+        return self._child.poll()
+
+
+@atexit.register
+def _let_go() -> None:
+    """Have the interpreter end without a warning of each process that goes on, as it is meant to."""
+    for child in _detached:
+        if child.poll() is None:
+            child.returncode = 0
+
+
+def detach(argv: Sequence[str], *, log: IO[bytes], env: Mapping[str, str] | None = None) -> Detached:
+    """Start a program that goes on when we end; both its outputs go to the file ``log``.
+
+    Raises:
+        ToolMissing: there is no such program.
+        OSError: it cannot be started.
+    """
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"The program {argv[0]!r} is not installed.", hint="`palmtop doctor` says how to get it."
+        ) from error
+    return Detached(child)
 
 
 def kill_group(child: subprocess.Popen[str]) -> None:

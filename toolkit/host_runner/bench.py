@@ -130,12 +130,12 @@ def _check_model(order: Order, found: str) -> None:
 def _load_and_check(order: Order, target: Any, channel: Channel, phase: list[str]) -> None:
     if not machine.reset_peak():
         channel.say("warn", code="peak_not_reset", msg="the peak memory counts from the start of the process")
-    channel.say("mem", at="before_load", rss_kb=machine.rss_kb(), peak_kb=machine.peak_rss_kb())
+    channel.say("mem", at="before_load", **machine.memory_kb())
     modules = len(sys.modules)
     session = _load("load_cold", order, target, channel, phase)
     if len(sys.modules) > modules + 20:
         channel.say("warn", code="load_includes_import", msg=f"{len(sys.modules) - modules} modules were imported")
-    channel.say("mem", at="after_load", rss_kb=machine.rss_kb(), peak_kb=machine.peak_rss_kb())
+    channel.say("mem", at="after_load", **machine.memory_kb())
     with _phase("parity", channel, phase):
         if order.golden is not None:
             _say_parity(session, parity.read(order.golden), channel)
@@ -214,7 +214,7 @@ def _time(order: Order, channel: Channel, phase: list[str], call: timing.Call) -
     shares = machine.shares(before, machine.cpu_times())
     around = {"other_cpu": shares.other, "steal": shares.steal} if shares else {}
     channel.say("env", at="end", load_1m=machine.load_1m(), **around)
-    channel.say("mem", at="end", rss_kb=machine.rss_kb(), peak_kb=machine.peak_rss_kb())
+    channel.say("mem", at="end", **machine.memory_kb())
     channel.say("result", **series.summary(), runs=done.runs, stride=done.stride)
 
 

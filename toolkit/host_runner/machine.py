@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 _STATUS = Path("/proc/self/status")
+_ROLLUP = Path("/proc/self/smaps_rollup")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
@@ -27,6 +28,20 @@ def peak_rss_kb() -> int:
                 return int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // 1024 if sys.platform == "darwin" else peak
+
+
+def pss_kb() -> int | None:
+    """Return the proportional share of memory of this process, where the kernel sums it up (Linux: smaps_rollup)."""
+    try:
+        rows = _ROLLUP.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None  # another system, or a kernel that keeps it to itself
+    return next((int(row.split()[1]) for row in rows if row.startswith("Pss:")), None)
+
+
+def memory_kb() -> dict[str, int | None]:
+    """Return what the record ``mem`` says of this process now. Takes milliseconds: between phases only."""
+    return {"rss_kb": rss_kb(), "peak_kb": peak_rss_kb(), "pss_kb": pss_kb()}
 
 
 def reset_peak() -> bool:

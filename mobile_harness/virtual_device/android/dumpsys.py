@@ -60,7 +60,7 @@ def battery_text(system: System) -> str:
     now = vitals.battery(system)
     stopped = "  (UPDATES STOPPED -- use 'reset' to restart)\n" if system.battery_said else ""
     rows = {
-        "AC powered": "false", "USB powered": str(now.usb).lower(), "Wireless powered": "false",
+        "AC powered": str(now.ac).lower(), "USB powered": str(now.usb).lower(), "Wireless powered": "false",
         "Dock powered": "false", "Max charging current": 0, "Max charging voltage": 0,
         "Charge counter": now.counter_uah, "status": now.status, "health": 2, "present": "true", "level": now.level,
         "scale": 100, "voltage": now.voltage_mv, "temperature": now.temperature_tenths, "technology": "Virtual",

@@ -143,13 +143,16 @@ async def mkdir(call: Call) -> int:
 
 
 async def touch(call: Call) -> int:
-    """Make files that are not there, and set the time of the others."""
+    """Make files that are not there, unless told not to, and set the time of the others and of folders."""
+    given = words.read(call.args, "c")
 
     def one(path: str) -> None:
-        call.view.open_write(path, append=True).close()
-        call.view.set_time(path, int(call.system.clock.utc().timestamp()))
+        if not call.view.exists(path) and "c" not in given.flags:
+            call.view.open_write(path, append=True).close()
+        if call.view.exists(path):
+            call.view.set_time(path, int(call.system.clock.utc().timestamp()))
 
-    return await _each(call, words.read(call.args, "c").rest, one)
+    return await _each(call, given.rest, one)
 
 
 async def chmod(call: Call) -> int:

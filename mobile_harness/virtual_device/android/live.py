@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
+import uuid
 from collections.abc import Callable
 from typing import Final
 
+from mobile_harness.virtual_device import faults
 from mobile_harness.virtual_device.android import vitals
 from mobile_harness.virtual_device.android.system import System
 
 _PROCESS: Final = re.compile(r"/proc/(\d+)(/.*)?")
+_STATUS: Final = {vitals.STATUS_CHARGING: "Charging", vitals.STATUS_DISCHARGING: "Discharging"}
 _ZONES: Final = ("skin", "cpu", "battery")
 
 
@@ -24,17 +28,23 @@ def fixed_paths(system: System) -> dict[str, Callable[[], str]]:
         "/proc/meminfo": lambda: _meminfo(profile.memory_kb),
         "/proc/uptime": lambda: f"{system.uptime_s():.2f} {system.uptime_s():.2f}\n",
         "/proc/loadavg": lambda: "0.00 0.00 0.00 1/100 1000\n",
+        "/proc/sys/kernel/random/boot_id": lambda: f"{_boot_id(system)}\n",
         "/proc/version": lambda: "Linux version 0.0-palmtop-virtual\n",
         "/sys/devices/system/cpu/online": lambda: f"0-{cores - 1}\n",
         "/sys/devices/system/cpu/possible": lambda: f"0-{cores - 1}\n",
     }
-    found.update(_cpufreq(profile.cpu_max_khz))
+    found.update(_cpufreq(system))
     for number, name in enumerate(_ZONES):
         folder = f"/sys/class/thermal/thermal_zone{number}"
         found[f"{folder}/type"] = lambda name=name: f"{name}\n"  # type: ignore[misc]
         found[f"{folder}/temp"] = lambda name=name: f"{round(1000 * _zone_c(system, name))}\n"  # type: ignore[misc]
     found.update(_power_supply(system))
     return found
+
+
+def _boot_id(system: System) -> uuid.UUID:
+    """Return what no other device and no other start of this one says."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{platform.node()} {os.getpid()} {system.serial} {system.booted_ns}")
 
 
 def _cpuinfo(cores: int) -> str:
@@ -47,18 +57,38 @@ def _meminfo(total_kb: int) -> str:
     return "".join(f"{name + ':':<16}{value:>8} kB\n" for name, value in rows.items())
 
 
-def _cpufreq(max_khz: tuple[int, ...]) -> dict[str, Callable[[], str]]:
+def _cpufreq(system: System) -> dict[str, Callable[[], str]]:
     found: dict[str, Callable[[], str]] = {}
+    max_khz = system.profile.cpu_max_khz
     for core, khz in enumerate(max_khz):
         same = " ".join(str(other) for other, value in enumerate(max_khz) if value == khz)
         values = {
-            "scaling_cur_freq": khz, "scaling_max_freq": khz, "cpuinfo_max_freq": khz, "scaling_min_freq": khz // 4,
-            "cpuinfo_min_freq": khz // 4, "scaling_governor": "schedutil", "related_cpus": same,
-            "stats/time_in_state": f"{khz // 4} 1000\n{khz} 1000",
+            "cpuinfo_max_freq": khz, "scaling_min_freq": khz // 4, "cpuinfo_min_freq": khz // 4, "related_cpus": same,
         }  # fmt: skip
+        folder = f"/sys/devices/system/cpu/cpu{core}/cpufreq"
         for name, value in values.items():
-            found[f"/sys/devices/system/cpu/cpu{core}/cpufreq/{name}"] = lambda value=value: f"{value}\n"  # type: ignore[misc]
+            found[f"{folder}/{name}"] = lambda value=value: f"{value}\n"  # type: ignore[misc]
+        for name in ("scaling_cur_freq", "scaling_max_freq"):
+            found[f"{folder}/{name}"] = lambda khz=khz: f"{_allowed_khz(system, khz)}\n"  # type: ignore[misc]
+        found[f"{folder}/scaling_governor"] = lambda: f"{_governor(system)}\n"
+        found[f"{folder}/stats/time_in_state"] = lambda khz=khz: _times(system, khz)  # type: ignore[misc]
     return found
+
+
+def _allowed_khz(system: System, khz: int) -> int:
+    capped = system.faults.holding(faults.CappedClocks)
+    return khz if capped is None else khz * capped.percent // 100
+
+
+def _governor(system: System) -> str:
+    capped = system.faults.holding(faults.CappedClocks)
+    return "schedutil" if capped is None else capped.governor
+
+
+def _times(system: System, khz: int) -> str:
+    """Return the ticks of 10 ms at the lowest and the highest clock: the highest while the bench app ran."""
+    busy_s = min(system.busy.seconds(system.clock.monotonic_ns()), system.uptime_s())
+    return f"{khz // 4} {round(100 * (system.uptime_s() - busy_s))}\n{khz} {round(100 * busy_s)}\n"
 
 
 def _zone_c(system: System, name: str) -> float:
@@ -75,7 +105,7 @@ def _power_supply(system: System) -> dict[str, Callable[[], str]]:
         f"{folder}/voltage_now": lambda: f"{vitals.battery(system).voltage_mv * 1000}\n",
         f"{folder}/current_now": lambda: f"{vitals.battery(system).current_ua}\n",
         f"{folder}/charge_counter": lambda: f"{vitals.battery(system).counter_uah}\n",
-        f"{folder}/status": lambda: "Discharging\n",
+        f"{folder}/status": lambda: f"{_STATUS.get(vitals.battery(system).status, 'Unknown')}\n",
     }
 
 

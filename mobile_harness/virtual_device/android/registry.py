@@ -6,6 +6,7 @@ from typing import Final
 
 from mobile_harness.virtual_device.android import (
     activity,
+    blocks,
     dumpsys,
     execute,
     files,
@@ -21,6 +22,7 @@ CMD: Final = settings.make_cmd({"package": packaging.pm, "activity": activity.am
 
 COMMANDS: Final[dict[str, Command]] = {
     **files.COMMANDS,
+    **blocks.COMMANDS,
     **texts.COMMANDS,
     **tools.COMMANDS,
     **settings.COMMANDS,

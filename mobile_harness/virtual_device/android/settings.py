@@ -120,7 +120,10 @@ def make_cmd(others: Mapping[str, Command]) -> Command:
         if call.args[:1] == ["-l"]:
             await call.say("Currently running services:\n" + "".join(f"  {name}\n" for name in sorted(services)))
             return 0
-        name = call.args[0] if call.args else ""
+        if not call.args:
+            await call.stderr.write(b"cmd: No service specified; use -l to list all services\n")
+            return dumpsys.NO_SERVICE
+        name = call.args[0]
         service = services.get(name)
         if service is None or not call.system.has_booted():
             await call.stderr.write(f"cmd: Can't find service: {name}\n".encode("utf-8", "surrogateescape"))

@@ -31,6 +31,26 @@ class Native(Protocol):
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
+@dataclass(slots=True)
+class Busy:
+    """Time that apps ran, by the device's clock; those that run now count from ``since_ns``."""
+
+    total_ns: int = 0
+    since_ns: dict[int, int] = field(default_factory=dict)
+
+    def begin(self, pid: int, now_ns: int) -> None:
+        """Note that an app started."""
+        self.since_ns[pid] = now_ns
+
+    def end(self, pid: int, now_ns: int) -> None:
+        """Note that it ended."""
+        self.total_ns += now_ns - self.since_ns.pop(pid, now_ns)
+
+    def seconds(self, now_ns: int) -> float:
+        """Return the time of all of them together."""
+        return (self.total_ns + sum(now_ns - since for since in self.since_ns.values())) / 1e9
+
+
 @dataclass(slots=True, kw_only=True)
 class System:
     """Everything commands can see. ``reboot`` restarts the device; ``spawn`` starts a task that ends with it."""
@@ -59,6 +79,8 @@ class System:
     """What ``dumpsys battery set`` made the framework say."""
     thermal_said: int | None = None
     """What ``cmd thermalservice override-status`` made the framework say."""
+    busy: Busy = field(default_factory=Busy)
+    """How long the bench app has run."""
     hot_since_ns: dict[int, int] = field(default_factory=dict)
     """When each hot condition was first felt."""
     exits: list[tuple[str, str, int]] = field(default_factory=list)

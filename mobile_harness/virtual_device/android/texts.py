@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from mobile_harness.virtual_device.android import words
-from mobile_harness.virtual_device.android.call import Call, Command, Trouble
+from mobile_harness.virtual_device.android.call import Call, Command, Trouble, describe
 from mobile_harness.virtual_device.shell.plumbing import FileSource, Source, lines, read_all
 
 SORT_MAX: Final = 64 << 20
+HELD_MAX: Final = 100
+"""Lines from files that are written together, as a command does whose output is no terminal."""
 
 
 async def echo(call: Call) -> int:
@@ -70,6 +72,16 @@ def _source(call: Call, path: str) -> Source:
     return call.stdin if path == "-" else FileSource(call.view.open_read(path))
 
 
+async def _readable_lines(call: Call, paths: tuple[str, ...], missed: list[str]) -> AsyncIterator[tuple[str, bytes]]:
+    """Yield the lines of all files that can be read; what is wrong with the others is noted in ``missed``."""
+    for path in paths or ("-",):
+        try:
+            async for item in _all_lines(call, (path,)):
+                yield item
+        except OSError as error:
+            missed.append(describe(error, path))
+
+
 async def _all_lines(call: Call, paths: tuple[str, ...]) -> AsyncIterator[tuple[str, bytes]]:
     for path in paths or ("-",):
         source = _source(call, path)
@@ -82,8 +94,8 @@ async def _all_lines(call: Call, paths: tuple[str, ...]) -> AsyncIterator[tuple[
 
 
 async def grep(call: Call) -> int:
-    """Print the lines that fit a pattern; 1 when there is none."""
-    given = words.read(call.args, "i v c q E F o n w l h s", "e m A B C")
+    """Print the lines that fit a pattern; 1 when there is none, 2 when a file cannot be read."""
+    given = words.read(call.args, "i v c q E F o n w l h H s", "e m A B C")
     patterns = [given.values["e"]] if "e" in given.values else list(given.rest[:1])
     paths = given.rest if "e" in given.values else given.rest[1:]
     if not patterns or set("ABCl") & (given.flags | set(given.values)):
@@ -92,7 +104,10 @@ async def grep(call: Call) -> int:
     most = words.number(given.values["m"], "-m") if "m" in given.values else None
     count = 0
     number = 0
-    async for path, line in _all_lines(call, paths):
+    missed: list[str] = []
+    held: list[str] = []
+    held_max = 1 if "-" in (paths or ("-",)) else HELD_MAX
+    async for path, line in _readable_lines(call, paths, missed):
         number += 1
         text = line.rstrip(b"\n").decode("utf-8", "surrogateescape")
         found = wanted.search(text)
@@ -103,13 +118,20 @@ async def grep(call: Call) -> int:
             return 0
         if "c" not in given.flags:
             shown = found.group() if found and "o" in given.flags else text
-            head = f"{path}:" if len(paths) > 1 and "h" not in given.flags else ""
-            await call.say(f"{head}{f'{number}:' if 'n' in given.flags else ''}{shown}\n")
+            head = f"{path}:" if (len(paths) > 1 or "H" in given.flags) and "h" not in given.flags else ""
+            held.append(f"{head}{f'{number}:' if 'n' in given.flags else ''}{shown}\n")
+        if len(held) >= held_max:
+            await call.say("".join(held))
+            held.clear()
         if count == most:
             break
+    if held:
+        await call.say("".join(held))
     if "c" in given.flags:
         await call.say(f"{count}\n")
-    return int(not count)
+    for reason in () if "s" in given.flags else missed:
+        await call.complain(reason)
+    return 2 if missed else int(not count)
 
 
 def _pattern(text: str, flags: frozenset[str]) -> re.Pattern[str]:

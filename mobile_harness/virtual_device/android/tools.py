@@ -252,8 +252,14 @@ async def test(call: Call) -> int:
         if closing != "]":
             raise Trouble("missing ]", 2)
     negated = bool(args) and args[0] == "!"
-    held = _holds(call.view, args[1:] if negated else args)
+    asked = args[1:] if negated else args
+    held = _is_terminal(call, asked[1]) if len(asked) == 2 and asked[0] == "-t" else _holds(call.view, asked)
     return int(held == negated)
+
+
+def _is_terminal(call: Call, descriptor: str) -> bool:
+    terminals = {"0": call.stdin.is_terminal, "1": call.stdout.is_terminal, "2": call.stderr.is_terminal}
+    return terminals.get(descriptor, False)
 
 
 _NUMBERS: Final = {"-eq": "==", "-ne": "!=", "-lt": "<", "-le": "<=", "-gt": ">", "-ge": ">="}

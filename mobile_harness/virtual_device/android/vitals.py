@@ -25,23 +25,32 @@ class Battery:
     current_ua: int
     status: int
     usb: bool
+    ac: bool
 
 
 def battery(system: System) -> Battery:
-    """Return the battery now: it discharges at the profile's current; ``dumpsys battery set`` has the last word."""
+    """Return the battery now: it discharges at the profile's currents; ``dumpsys battery set`` has the last word.
+
+    On a charger it takes as much current as it would give, so that its counter rises.
+    """
     profile, said = system.profile, system.battery_said
     low = system.faults.holding(faults.LowBattery)
     level = low.level if low else profile.battery_level
-    drawn_uah = int(-profile.current_ua * system.uptime_s() / 3600)
+    charging = system.faults.holding(faults.Charging)
+    now_ns = system.clock.monotonic_ns()
+    busy_s = min(system.busy.seconds(now_ns), system.uptime_s())
+    drawn_uah = int(-(profile.current_ua * (system.uptime_s() - busy_s) + profile.load_ua * busy_s) / 3600)
+    current_ua = profile.load_ua if system.busy.since_ns else profile.current_ua
     warmth = _BATTERY_WARMS * (skin_c(system) - profile.skin_c)
     return Battery(
         level=said.get("level", level),
         voltage_mv=said.get("voltage", profile.battery_mv),
         temperature_tenths=said.get("temp", round(10 * (profile.battery_c + warmth))),
-        counter_uah=said.get("counter", level * profile.battery_mah * 10 - drawn_uah),
-        current_ua=profile.current_ua,
-        status=said.get("status", STATUS_DISCHARGING),
-        usb=bool(said.get("usb", 0)),
+        counter_uah=said.get("counter", level * profile.battery_mah * 10 + (drawn_uah if charging else -drawn_uah)),
+        current_ua=-current_ua if charging else current_ua,
+        status=said.get("status", STATUS_CHARGING if charging else STATUS_DISCHARGING),
+        usb=bool(said.get("usb", charging is not None and charging.over == "usb")),
+        ac=bool(said.get("ac", charging is not None and charging.over == "ac")),
     )
 
 

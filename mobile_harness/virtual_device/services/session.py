@@ -59,11 +59,18 @@ class RawSink:
 class RawSource:
     """Input without packets: it has no end but the stream's."""
 
+    is_terminal = True
+
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._back = b""
 
     async def read(self) -> bytes:
-        return await self._stream.read()
+        data, self._back = self._back, b""
+        return data or await self._stream.read()
+
+    async def unread(self, data: bytes) -> None:
+        self._back = data + self._back
 
 
 class PacketSink:

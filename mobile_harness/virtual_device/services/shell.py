@@ -8,6 +8,7 @@ when nobody holds the output any more.
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Final
 
 from mobile_harness.virtual_device import faults, protocol
@@ -23,6 +24,8 @@ PROMPT: Final = b"palmtop_virtual:/ $ "
 _GRACE_S: Final = 0.3
 """How long a command without the shell protocol may live on after its host has gone: enough to write what came."""
 _HUNG_UP: Final = 129
+_TRAP_S: Final = 5.0
+"""How long a trap may go on when what it belongs to is over."""
 
 
 async def shell(opened: Opened) -> None:
@@ -62,11 +65,12 @@ async def _without_protocol(opened: Opened) -> None:
 
 
 async def _with_protocol(opened: Opened) -> None:
-    terminal = "pty" in opened.options or (not opened.argument and "raw" not in opened.options)
+    bare = opened.kind == "shell" and not opened.argument
+    terminal = "pty" in opened.options or (bare and "raw" not in opened.options)
     lock = asyncio.Lock()
     stdout = PacketSink(opened.stream, protocol.STDOUT, lock, terminal=terminal)
     stderr = stdout if terminal else PacketSink(opened.stream, protocol.STDERR, lock)
-    stdin = Pipe()
+    stdin = Pipe(is_terminal=terminal)
     pump = asyncio.ensure_future(_pump(opened, stdin))
     try:
         code = await _run(opened, Streams(stdin, stdout, stderr), interactive=terminal and not opened.argument)
@@ -77,7 +81,10 @@ async def _with_protocol(opened: Opened) -> None:
 
 
 async def _pump(opened: Opened, stdin: Pipe) -> None:
-    """Take the packets that the host sends; window sizes change nothing here."""
+    """Take the packets that the host sends; window sizes change nothing here.
+
+    A host that goes away does not end the input: it hangs up, as :func:`_run` sees to.
+    """
     reader = PacketReader()
     try:
         while data := await opened.stream.read():
@@ -88,8 +95,6 @@ async def _pump(opened: Opened, stdin: Pipe) -> None:
                     await stdin.end_writing()
     except (protocol.BadMessage, BrokenPipeError):
         opened.stream.close()
-    finally:
-        await stdin.end_writing()
 
 
 async def _run(opened: Opened, streams: Streams, *, interactive: bool, grace_s: float = 0.0) -> int:
@@ -98,7 +103,10 @@ async def _run(opened: Opened, streams: Streams, *, interactive: bool, grace_s: 
     main = asyncio.ensure_future(_command(opened, made, streams, interactive=interactive))
     gone = asyncio.ensure_future(opened.stream.ended.wait())
 
-    def end(_: int) -> None:
+    signals: list[int] = []
+
+    def end(number: int) -> None:
+        signals.append(number)
         main.cancel()
 
     table = opened.system.processes
@@ -110,9 +118,25 @@ async def _run(opened: Opened, streams: Streams, *, interactive: bool, grace_s: 
                 await asyncio.wait([gone, asyncio.ensure_future(_all(made.held))], return_when=asyncio.FIRST_COMPLETED)
             if not main.done() and grace_s:
                 await asyncio.wait({main}, timeout=grace_s)
+            if not main.done():
+                signals.append(signal.SIGHUP)
         finally:
             await end_tasks([gone, *([] if main.done() else [main])])
-    return _HUNG_UP if main.cancelled() else _code(main)
+        trapped = await _trapped(made, signals[0] if main.cancelled() and signals else 0, streams)
+    if main.cancelled():
+        return _HUNG_UP if trapped is None else trapped
+    return _code(main)
+
+
+async def _trapped(made: Shell, number: int, streams: Streams) -> int | None:
+    """Do what the shell was told to do at the signal that ended it, or at its end (0); return the code of that."""
+    action = made.traps.pop(number, None)
+    if action is None or number == signal.SIGKILL:
+        return None
+    try:
+        return await asyncio.wait_for(made.run(action, streams), _TRAP_S)
+    except (ConnectionError, TimeoutError):
+        return None
 
 
 def _code(main: asyncio.Task[int]) -> int:
@@ -130,7 +154,9 @@ async def _all(tasks: list[asyncio.Task[None]]) -> None:
 
 async def _command(opened: Opened, made: Shell, streams: Streams, *, interactive: bool) -> int:
     if opened.kind.startswith("abb"):
-        return await made.command(["cmd", *filter(None, opened.argument.split("\0"))], streams)
+        words = [word for word in opened.argument.split("\0") if word]
+        code = await made.command(["cmd", *words], streams)
+        return code if words else 1  # adbd runs it in its own process, and has no code of a process that is none
     if opened.argument:
         return await made.run(opened.argument, streams)
     if interactive:
@@ -160,9 +186,14 @@ async def _converse(made: Shell, streams: Streams) -> int:
 class _Typed:
     """A terminal's input: echoed, a carriage return ends a line, Ctrl-D the input."""
 
+    is_terminal = True
+
     def __init__(self, source: Source, echo: Sink) -> None:
         self._source = source
         self._echo = echo
+
+    async def unread(self, data: bytes) -> None:
+        await self._source.unread(data)
 
     async def read(self) -> bytes:
         data = (await self._source.read()).replace(b"\r", b"\n")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from mobile_harness.virtual_device.android.call import describe
+from mobile_harness.virtual_device.shell.plumbing import read_line
 
 if TYPE_CHECKING:
     from mobile_harness.virtual_device.shell.interpreter import Shell
@@ -104,8 +106,39 @@ async def _colon(shell: Shell, words: list[str], streams: Streams) -> int:
     return 0
 
 
-async def _ignore_traps(shell: Shell, words: list[str], streams: Streams) -> int:
-    return await _complain(streams, "trap: not supported by the virtual device")
+async def _trap(shell: Shell, words: list[str], streams: Streams) -> int:
+    """Note what to do at a signal to this shell, or at its end (0). Shells within it keep none."""
+    if len(words) < 3:
+        return await _complain(streams, "trap: needs an action and signals") if len(words) == 2 else 0
+    for word in words[2:]:
+        number = 0 if word in ("EXIT", "0") else signal_number(word)
+        if number is None:
+            return await _complain(streams, f"trap: bad signal '{word}'")
+        if words[1] == "-":
+            shell.traps.pop(number, None)
+        else:
+            shell.traps[number] = words[1]
+    return 0
+
+
+def signal_number(word: str) -> int | None:
+    """Return the number of a signal by its number or name, with or without ``SIG``; None for none."""
+    if word.isascii() and word.isdigit():
+        return int(word) if int(word) in {item.value for item in signal.Signals} else None
+    found = signal.Signals.__members__.get(f"SIG{word.upper().removeprefix('SIG')}")
+    return None if found is None else found.value
+
+
+async def _read(shell: Shell, words: list[str], streams: Streams) -> int:
+    """Read a line into variables: a word each, and the rest into the last."""
+    names = [word for word in words[1:] if word != "-r"] or ["REPLY"]
+    wrong = [name for name in names if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]
+    if wrong:
+        return await _complain(streams, f"read: {wrong[0]}: is not an identifier")
+    line = await read_line(streams.stdin)
+    fields = (line or b"").decode("utf-8", "surrogateescape").strip(" \t").split(None, len(names) - 1)
+    shell.environment.update(zip(names, [*fields, *[""] * len(names)], strict=False))
+    return int(line is None)
 
 
 async def _umask(shell: Shell, words: list[str], streams: Streams) -> int:
@@ -127,6 +160,7 @@ BUILTINS: Final[dict[str, Builtin]] = {
     "wait": _wait,
     "set": _set,
     "shift": _shift,
-    "trap": _ignore_traps,
+    "trap": _trap,
+    "read": _read,
     "umask": _umask,
 }

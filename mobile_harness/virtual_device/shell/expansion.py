@@ -13,6 +13,7 @@ from mobile_harness.virtual_device.shell.syntax import Script, Substitution, Tex
 Lookup = Callable[[str], str | None]
 Capture = Callable[[Script], Awaitable[str]]
 _MATCHES_MAX: Final = 10_000
+_PATTERN: Final = re.compile(r"[*?\[]")
 
 
 class Expander:
@@ -65,7 +66,7 @@ class Expander:
 
     def _names(self, field: list[tuple[str, bool]]) -> list[str]:
         plain = "".join(text for text, _ in field)
-        if not any(re.search(r"[*?\[]", text) for text, quoted in field if not quoted):
+        if not any(_PATTERN.search(text) for text, quoted in field if not quoted):
             return [plain]
         pattern = "".join(_escape(text) if quoted else text for text, quoted in field)
         return self._glob(pattern) or [plain]
@@ -81,6 +82,9 @@ class Expander:
         return sorted(found)
 
     def _step(self, base: str, part: str, *, last: bool) -> list[str]:
+        if not _PATTERN.search(part):
+            there = self._view.exists(base + part) if last else self._view.is_folder(base + part)
+            return [] if not there else [base + part if last else f"{base}{part}/"]
         try:
             names = self._view.names(base or ".")
         except OSError:

@@ -46,6 +46,8 @@ class Shell:
     held: list[asyncio.Task[None]] = field(default_factory=list)
     """Jobs in the background that still hold the streams of the session."""
     pid: int = 0
+    traps: dict[int, str] = field(default_factory=dict)
+    """What to do at signals, by number; 0 is the shell's own end."""
 
     def copy(self) -> Shell:
         """Return a subshell: what it changes is its own, what it leaves running is held by all."""
@@ -56,6 +58,7 @@ class Shell:
             parameters=list(self.parameters),
             depth=self.depth + 1,
             jobs=[],
+            traps={},
         )
 
     # entries ----------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Final, Literal, cast
@@ -28,6 +29,8 @@ from mobile_harness.virtual_device.shell.syntax import (
 
 DEPTH_MAX: Final = 32
 TEXT_MAX: Final = 1 << 20
+REMEMBERED_MAX: Final = 4096
+"""Characters of a script whose tree is kept for the next time."""
 _META: Final = " \t\n;&|<>()"
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=")
@@ -53,6 +56,16 @@ def parse(text: str) -> Script:
     """
     if len(text) > TEXT_MAX:
         raise BadSyntax(f"a script of {len(text)} characters is too long")
+    return _parsed(text) if len(text) > REMEMBERED_MAX else _remembered(text)
+
+
+@functools.lru_cache(maxsize=256)
+def _remembered(text: str) -> Script:
+    """Read a script that other devices, or this one a moment ago, were given too: a tree does not change."""
+    return _parsed(text)
+
+
+def _parsed(text: str) -> Script:
     parser = _Parser(text, 0)
     script = parser.script(frozenset())
     if not parser.at_end():

@@ -18,8 +18,15 @@ LINE_MAX: Final = 1 << 20
 class Source(Protocol):
     """Where a command's input comes from."""
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person may be typing."""
+
     async def read(self) -> bytes:
         """Return the next bytes, or nothing at the end."""
+
+    async def unread(self, data: bytes) -> None:
+        """Give back what was read too much: the next reader gets it first."""
 
 
 class Sink(Protocol):
@@ -45,6 +52,9 @@ class Nothing:
     async def read(self) -> bytes:
         return b""
 
+    async def unread(self, data: bytes) -> None:
+        """Nothing was read."""
+
     async def write(self, data: bytes) -> None:
         """Drop them."""
 
@@ -52,9 +62,8 @@ class Nothing:
 class Pipe:
     """Bytes from one command to the next; the writer waits for the reader."""
 
-    is_terminal = False
-
-    def __init__(self) -> None:
+    def __init__(self, *, is_terminal: bool = False) -> None:
+        self.is_terminal = is_terminal
         self._chunks: deque[bytes] = deque()
         self._size = 0
         self._changed = asyncio.Condition()
@@ -70,6 +79,13 @@ class Pipe:
             self._size -= len(data)
             self._changed.notify_all()
             return data
+
+    async def unread(self, data: bytes) -> None:
+        async with self._changed:
+            if data:
+                self._chunks.appendleft(data)
+            self._size += len(data)
+            self._changed.notify_all()
 
     async def write(self, data: bytes) -> None:
         async with self._changed:
@@ -97,12 +113,17 @@ class Pipe:
 class Given:
     """Input that is known beforehand."""
 
+    is_terminal = False
+
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     async def read(self) -> bytes:
         data, self._data = self._data, b""
         return data
+
+    async def unread(self, data: bytes) -> None:
+        self._data = data + self._data
 
 
 class Collected:
@@ -122,11 +143,20 @@ class Collected:
 class FileSource:
     """Input from a file of the device."""
 
+    is_terminal = False
+
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
+        self._back = b""
 
     async def read(self) -> bytes:
-        return self._file.read(CHUNK)
+        data, self._back = self._back or self._file.read(CHUNK), b""
+        if len(data) >= CHUNK:
+            await asyncio.sleep(0)  # some files have no end: other devices share the loop
+        return data
+
+    async def unread(self, data: bytes) -> None:
+        self._back = data + self._back
 
     def close(self) -> None:
         """Close the file."""
@@ -162,6 +192,24 @@ async def lines(source: Source) -> AsyncIterator[bytes]:
             rest = rest[LINE_MAX:]
     if rest:
         yield rest
+
+
+async def read_line(source: Source) -> bytes | None:
+    """Return the next line without its end, None at the end of the input; what follows it stays to be read.
+
+    Raises:
+        ConnectionError: it is longer than :data:`LINE_MAX`.
+    """
+    found = b""
+    while data := await source.read():
+        line, ended, rest = (found + data).partition(b"\n")
+        if ended:
+            await source.unread(rest)
+            return line
+        found += data
+        if len(found) > LINE_MAX:
+            raise ConnectionError(f"a line of more than {LINE_MAX} bytes")
+    return found or None
 
 
 async def read_all(source: Source, at_most: int) -> bytes:

@@ -20,12 +20,15 @@ from mobile_harness.measurer.machine import (
     Launched,
     Limits,
     Measurement,
+    Observe,
+    Observed,
     Poll,
     Pull,
     Pulled,
     Stop,
     Stopped,
 )
+from mobile_harness.records.state import Vitals
 from mobile_harness.transports.base import Job
 from mobile_harness.wire import frames, messages
 from mobile_harness.wire.messages import Beat, Body, Bye, Hello, Phase, Record
@@ -38,6 +41,7 @@ HELLO = Hello(
     pid=1, page_size=4096, clock="c",
 )  # fmt: skip
 ENDING = (Investigate(), Stop())
+LOOK = Vitals(at_ns=7)
 
 
 def text(seq: int, body: Body) -> str:
@@ -74,10 +78,56 @@ def test_a_session_that_says_all_and_ends_is_complete() -> None:
     machine = begun()
     assert machine.handle(Heard(101, live[:1], "")) == (Poll(0.5),)
     assert machine.handle(Heard(102, live[1:], "")) == (Poll(0.5),)
-    assert machine.handle(Heard(103, (), "exit code 0")) == ENDING
+    assert machine.handle(Heard(103, (), "exit code 0")) == (Observe("ended"), *ENDING)
     done = finish(machine, data)
     assert (done.outcome, done.reason, done.transcript.live_gaps) == ("COMPLETE", "", 0)
     assert machine.phase == "measure"
+
+
+# looks at the device --------------------------------------------------------------------------------------------------
+
+WARM, WARMED = Phase(name="warmup", edge="begin"), Phase(name="warmup", edge="end", took_ns=1)
+TIMED, DONE = Phase(name="measure", edge="begin"), Phase(name="measure", edge="end", took_ns=1)
+
+
+def test_the_device_is_looked_at_when_the_warm_up_begins_and_when_timing_is_over() -> None:
+    live, data = whole(HELLO, WARM, WARMED, TIMED, DONE)
+    machine = begun()
+    assert machine.handle(Heard(101, live[:2], "")) == (Observe("loaded"), Poll(0.0))
+    assert machine.handle(Observed(102, "loaded", LOOK)) == ()
+    assert machine.handle(Heard(102, (), "")) == (Poll(0.5),)
+    assert machine.handle(Heard(103, live[2:4], "")) == (Poll(0.5),)
+    assert machine.handle(Heard(104, live[4:5], "")) == (Observe("ended"), Poll(0.0))
+    assert machine.handle(Observed(105, "ended", None)) == ()
+    assert machine.handle(Heard(105, live[5:], "")) == (Poll(0.5),)
+    assert machine.handle(Heard(106, (), "exit code 0")) == ENDING
+    done = finish(machine, data)
+    assert (done.loaded, done.ended, done.overlapped) == (LOOK, None, False)
+
+
+@pytest.mark.parametrize(
+    "said", [(WARM, WARMED), (WARM, WARMED, TIMED), (TIMED,), (Phase(name="first", edge="begin"),)]
+)
+def test_it_is_never_looked_at_where_timing_may_have_begun(said: tuple[Body, ...]) -> None:
+    assert begun().handle(Heard(101, lines(HELLO, *said), "")) == (Poll(0.5),)
+
+
+def test_a_look_that_lasts_into_timing_is_told() -> None:
+    live, data = whole(HELLO, WARM, WARMED, TIMED, DONE)
+    machine = begun()
+    machine.handle(Heard(101, live[:2], ""))
+    machine.handle(Observed(103, "loaded", LOOK))
+    machine.handle(Heard(103, live[2:4], ""))
+    machine.handle(Heard(104, live[4:], "exit code 0"))
+    assert finish(machine, data).overlapped
+
+
+def test_a_look_that_takes_its_time_is_not_taken_for_a_hang() -> None:
+    machine = begun()
+    machine.handle(Heard(101, lines(HELLO, WARM), ""))
+    machine.handle(Observed(120, "loaded", None))
+    assert machine.handle(Heard(120, (), "")) == (Poll(0.5),)
+    assert machine.handle(Heard(126.5, (), "")) == ENDING
 
 
 def test_missing_live_lines_leave_the_file_only() -> None:
@@ -195,6 +245,7 @@ LINES = st.text(max_size=30) | st.sampled_from(lines(HELLO, Beat(phase="a", done
 EVENTS = st.one_of(
     st.builds(Heard, st.floats(100, 1e6), st.lists(LINES, max_size=3).map(tuple), st.sampled_from(["", "exit code 1"])),
     st.builds(Gone, st.text(max_size=5)),
+    st.builds(Observed, st.floats(100, 1e6), st.sampled_from(["loaded", "ended"]), st.none() | st.just(LOOK)),
     st.builds(Investigated, st.text(max_size=5)),
     st.just(Stopped()),
 )  # fmt: skip

@@ -11,10 +11,13 @@ from adb_lab import PrivateServer, free_port, private_server, use
 
 from mobile_harness import lab
 from mobile_harness.adb.address import Server, is_listening
+from mobile_harness.adb.server import ServerInfo
+from mobile_harness.adb.session import Route
 from mobile_harness.transports import _adb_found, adb
 from mobile_harness.virtual_device import faults
 from mobile_harness.virtual_device.profile import Profile
-from mobile_harness.vitals.devices import read_devices
+from mobile_harness.vitals.devices import Row, read_devices
+from mobile_harness.vitals.identity import identify
 from toolkit.cli.main import execute
 from toolkit.core.tools import Tools
 
@@ -108,6 +111,50 @@ def test_devices_that_claim_the_same_serial_keep_apart(boot, adb_server: Private
     assert all("/" not in item.info.serial and " " not in item.info.serial for item in adb.discover(tools).devices)
 
 
+MARKS = {"phone": {}, "emulator": {"ro.kernel.qemu": "1"}, "virtual": {"ro.palmtop.virtual": "1"}}
+
+
+def answer(serial: str, *, bus: str = "", boot: str = "", name: str = "R58M", kind: str = "phone"):
+    """Return what one transport says of itself."""
+    server = Server("127.0.0.1", 5037)
+    return _adb_found._Answer(
+        route=Route(server=server, serial=serial), row=Row(serial=serial, state="device", bus=bus),
+        server=ServerInfo(server=server, protocol=41), ram_mb=1, boot_id=boot,
+        identity=identify({"ro.serialno": name, "ro.product.model": "box", **MARKS[kind]}),
+    )  # fmt: skip
+
+
+ONE, OTHER = "5d1d9c1e-0000-4000-8000-000000000001", "5d1d9c1e-0000-4000-8000-000000000002"
+
+
+@pytest.mark.parametrize(
+    ("ways", "phones"),
+    [
+        ([answer("R58M", bus="usb:1-2"), answer("10.0.0.2:5555"), answer("adb-R58M-x._adb-tls-connect._tcp")], 1),
+        ([answer("R58M", bus="usb:1-2", boot=ONE), answer("10.0.0.2:5555", boot=ONE)], 1),
+        ([answer("10.0.0.2:5555", boot=ONE), answer("10.0.0.3:5555", boot=OTHER)], 2),
+        ([answer("R58M", bus="usb:1-2", boot=ONE), answer("R58M", bus="usb:1-3", boot=ONE)], 2),
+        ([answer("a", name="unknown", boot=ONE), answer("b", name="unknown", boot=ONE)], 1),
+        ([answer("a", name="unknown"), answer("b", name="unknown")], 2),
+        ([answer("a", kind="virtual"), answer("b", kind="virtual")], 2),
+        ([answer("emulator-5554", kind="emulator"), answer("emulator-5556", kind="emulator")], 2),
+        ([answer("emulator-5554", kind="emulator", boot=ONE), answer("localhost:5555", kind="emulator", boot=ONE)], 1),
+    ],
+)  # fmt: skip
+def test_ways_to_one_phone_are_one_and_phones_that_say_the_same_are_two(ways, phones: int) -> None:
+    assert len(_adb_found._phones(ways)) == phones
+
+
+def test_virtual_devices_of_two_computers_that_bear_one_serial_are_two(
+    boot, adb_server: PrivateServer, tools: Tools
+) -> None:
+    boot(1)
+    boot(1)
+    names = [item.info.serial for item in adb.discover(tools).devices]
+    assert len(names) == 2
+    assert all(name.startswith("virtual-0-127.0.0.1:") for name in names)
+
+
 def test_several_servers_are_asked(
     boot, adb_server: PrivateServer, tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,7 +184,7 @@ def test_an_adb_that_does_not_run_is_a_reason_and_no_error(
     broken.write_text("#!/bin/sh\necho no >&2; exit 1\n")
     assert "exit code 1" in adb.wake(tools)[0].reason
     assert execute(["devices", "--json"]) == 0
-    (item,) = json.loads(capsys.readouterr().out)["unusable"]
+    (item,) = [row for row in json.loads(capsys.readouterr().out)["unusable"] if row["transport"] == "adb"]
     assert "cannot be started" in item["reason"]
 
 

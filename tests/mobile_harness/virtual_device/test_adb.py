@@ -272,3 +272,19 @@ def test_words_of_two_devices_do_not_mix(adb, make_farm) -> None:
     for thread in threads:
         thread.join()
     assert found == {one.serial: f"{one.serial}\n" * 2 for one in farm.devices}
+
+
+def test_a_trap_runs_when_the_host_hangs_up_and_at_the_end(adb, device) -> None:
+    log = "/data/local/tmp/trap.log"
+    text = f'trap "echo SIGINT > {log}" INT; trap "echo SIGHUP > {log}; exit 0" HUP; echo ready; sleep 30'
+    assert adb.on(device, "shell", text, deadline_s=1).timed_out
+    adb.await_that(lambda: adb.shell(device, f"cat {log}").stdout == "SIGHUP\n", "the trap")
+    assert adb.shell(device, "trap 'echo over' EXIT; echo first; exit 3").stdout == "first\nover\n"
+    assert adb.shell(device, "trap 'echo killed; exit 9' TERM; sleep 0.2 & kill $$; sleep 5").code == 9
+
+
+def test_a_terminal_is_one_for_the_shell_too(adb, device) -> None:
+    assert adb.on(device, "shell", "-tt", "[ -t 0 ] && [ -t 1 ]").code == 0
+    assert adb.on(device, "shell", "-T", "[ -t 0 ]").code == 1
+    done = adb.on(device, "abb")
+    assert (done.code, done.stderr) == (1, "cmd: No service specified; use -l to list all services\n")

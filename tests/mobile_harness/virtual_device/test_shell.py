@@ -97,6 +97,25 @@ def sh(device: VirtualDevice) -> Callable[..., Said]:
         ("export A=5; sh -c 'echo $A'", 0, "5\n"),
         ("exec echo replaced; echo not here", 0, "replaced\n"),
         ("id -u; whoami", 0, "2000\nshell\n"),
+        ("cd /data/local/tmp; mkdir -p d; touch d; touch -c none; ls -d d none 2>&1 | wc -l; [ -d d ]", 0, "2\n"),
+        (
+            "dd if=/dev/zero bs=7 count=2 2>/dev/null | wc -c; dd if=/dev/urandom bs=1k count=3 status=none | wc -c",
+            0,
+            "14\n3072\n",
+        ),
+        (
+            "cd /data/local/tmp; printf 0123456789 >x; dd if=x of=y bs=4 skip=1 2>&1; cat y",
+            0,
+            "1+1 records in\n1+1 records out\n6 bytes copied\n456789",
+        ),
+        (
+            'seq 3 | while read n; do echo [$n]; done; echo "a b  c" | { read x y; echo "$x,$y"; }',
+            0,
+            "[1]\n[2]\n[3]\na,b  c\n",
+        ),
+        ("printf 'one\ntwo\n' | { read a; cat; }; read none </dev/null; echo $?", 0, "two\n1\n"),
+        ("[ -t 0 ] || echo no; [ ! -t 1 ] && echo nor", 0, "no\nnor\n"),
+        ("cd /data/local/tmp; echo x >r; chmod a-rwx r; cat r 2>/dev/null || chmod u+r r; cat r", 0, "x\n"),
         ("\n\n echo a\n\n echo b; ", 0, "a\nb\n"),
         ("", 0, ""),
     ],
@@ -125,6 +144,13 @@ def test_what_a_shell_does(sh: Callable[..., Said], text: str, code: int, out: s
         ("screencap -p", 255, "not supported by the virtual device"),
         ("setprop ro.palmtop.virtual 0", 1, "Failed to set property"),
         ("run-as org.nope id", 1, "unknown package"),
+        ("dd if=/nope of=/data/local/tmp/x", 1, "/nope: No such file or directory"),
+        ("dd bs=0", 1, "bad bs '0'"),
+        ("dd conv=swab", 1, "conv=swab is not supported"),
+        ("dd count", 1, "bad arg 'count'"),
+        ("trap 'echo' NOSUCH", 2, "bad signal 'NOSUCH'"),
+        ("read 1x", 2, "1x: is not an identifier"),
+        ("cmd", 20, "No service specified"),
     ],
 )
 def test_what_a_shell_refuses(sh: Callable[..., Said], text: str, code: int, words: str) -> None:
@@ -220,3 +246,15 @@ def test_process_files_are_those_of_the_process(sh: Callable[..., Said]) -> None
 def test_reading_the_input_line_by_line(sh: Callable[..., Said]) -> None:
     assert sh("sort -n", b"10\n9\n") == (0, "9\n10\n", "")
     assert sh("grep -v b | sort -r", b"a\nb\nc\n") == (0, "c\na\n", "")
+
+
+def test_what_never_ends_can_be_ended(sh: Callable[..., Said]) -> None:
+    for text in ("cat /dev/zero >/dev/null", "dd if=/dev/zero of=/dev/null", "sha256sum /dev/urandom"):
+        assert sh(f"timeout 0.1 {text}; echo $?") == (0, "124\n", "")
+
+
+def test_a_full_storage_stops_dd(sh: Callable[..., Said], device: VirtualDevice) -> None:
+    device.system.files.capacity = device.system.files.used + 1000
+    code, _, err = sh("dd if=/dev/zero of=/data/local/tmp/big bs=1k")
+    assert code == 1
+    assert "No space left" in err

@@ -5,22 +5,19 @@ import re
 
 import pytest
 
+from mobile_harness.records.state import Battery, Energy, Screen, Software, Thermal, Unavailable, Vitals
 from mobile_harness.stats import needed
 from mobile_harness.vitals import circumstances, sysfs
-from mobile_harness.vitals.battery import Battery
 from mobile_harness.vitals.cpu import read_cpus
-from mobile_harness.vitals.energy import Energy
-from mobile_harness.vitals.identity import identify
 from mobile_harness.vitals.native import read_benchmark_model
 from mobile_harness.vitals.placement import judge, read_log
-from mobile_harness.vitals.reading import Unavailable
-from mobile_harness.vitals.thermal import Thermal
 
 FULL = Battery(
     frozen=False, powered=(), status=3, health=2, present=True, level_percent=80.0, voltage_mv=4000.0,
     temperature_c=25.0, counter_raw=None, technology="",
 )  # fmt: skip
 COOL = Thermal(status=0, overridden=False, source="current", temperatures=(), skipped=0)
+USER = Software(fingerprint="a/b/c:14/X/1:user/release-keys", build_type="user", debuggable=False)
 GOOD = Energy(
     method="power_monitors", per_inference_uj=100.0, idle_uw=1.0, pairs=3, spread=0.01, resolution_uj=0.1, declined=()
 )
@@ -31,22 +28,45 @@ def kinds(doubts) -> list[str]:
 
 
 def test_a_common_phone_raises_none() -> None:
-    phone = identify({"ro.build.type": "user", "ro.debuggable": "0"})
-    assert circumstances.of_identity(phone) == circumstances.of_battery(FULL) == circumstances.of_heat(COOL, COOL) == ()
-    assert circumstances.of_energy(GOOD) == circumstances.of_app(debuggable=False) == ()
+    assert circumstances.of_software(USER) == circumstances.of_battery(FULL) == circumstances.of_heat(COOL, COOL) == ()
+    assert circumstances.of_energy(GOOD) == circumstances.of_screen(Screen(awake=True, power_save=False)) == ()
+    assert circumstances.of_throttling(Vitals(at_ns=0, thermal=COOL), Vitals(at_ns=1, thermal=COOL), 1.5) == ()
 
 
 @pytest.mark.parametrize(
-    ("properties", "expected"),
+    ("software", "expected"),
     [
-        ({"ro.build.type": "eng", "ro.debuggable": "1"}, ["engineering_build"]),
-        ({"ro.build.fingerprint": "a/b/c:14/X/1:eng/test-keys"}, ["engineering_build"]),
-        ({"ro.build.type": "userdebug", "ro.debuggable": "1"}, ["debuggable_system"]),
-        ({"ro.debuggable": "1", "ro.kernel.qemu": "1"}, []),
+        ({"build_type": "eng", "debuggable": True}, ["engineering_build"]),
+        ({"fingerprint": "a/b/c:14/X/1:eng/test-keys"}, ["engineering_build"]),
+        ({"build_type": "userdebug", "debuggable": True}, ["debuggable_system"]),
+        ({"app_debuggable": True}, ["debuggable_app"]),
+        ({"app_debuggable": False}, []),
     ],
 )
-def test_systems(properties, expected) -> None:
-    assert kinds(circumstances.of_identity(identify(properties))) == expected
+def test_systems_and_apps(software, expected) -> None:
+    assert kinds(circumstances.of_software(dataclasses.replace(USER, **software))) == expected
+    assert circumstances.of_software(Unavailable(reason="x")) == ()
+
+
+def test_screens() -> None:
+    assert kinds(circumstances.of_screen(Screen(awake=False, power_save=True))) == ["power_save", "asleep"]
+    assert circumstances.of_screen(Screen(awake=None, power_save=None)) == ()
+    assert circumstances.of_screen(Unavailable(reason="x")) == ()
+
+
+def test_throttling_is_a_slower_series_with_a_cap_or_a_status_behind_it(composed) -> None:
+    before, after = (
+        Vitals(at_ns=0, thermal=COOL, cpus=read_cpus(sysfs.read_files(composed(f"sysfs_cpu_{when}.txt"))))
+        for when in ("before", "after")
+    )
+    assert kinds(circumstances.of_throttling(before, after, 1.21)) == ["cap_fell", "throttled_series"]
+    fell, slower = circumstances.of_throttling(before, after, 1.21)
+    assert "fell from 100 to 72 %" in fell.message
+    assert "became 21 % slower" in slower.message
+    assert kinds(circumstances.of_throttling(before, after, None)) == ["cap_fell"]
+    warm = dataclasses.replace(before, thermal=dataclasses.replace(COOL, status=2))
+    assert kinds(circumstances.of_throttling(before, warm, 1.21)) == ["throttled_series"]
+    assert circumstances.of_throttling(after, before, 1.21) == ()
 
 
 def test_batteries() -> None:

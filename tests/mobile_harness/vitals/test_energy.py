@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from mobile_harness.vitals.battery import CHARGING, DISCHARGING, Calibration, Gauge, Scale
-from mobile_harness.vitals.energy import Energy, Pair, Sample, energy_per_inference
-from mobile_harness.vitals.reading import Unavailable
+from mobile_harness.records.state import Energy, Gauge, PowerPair, PowerSample, Unavailable
+from mobile_harness.vitals.battery import CHARGING, DISCHARGING, Calibration, Scale
+from mobile_harness.vitals.energy import energy_per_inference
 
 NOTHING = Calibration(counter=Unavailable(reason="no counter"), current=Unavailable(reason="no current"))
 MICRO = Scale(factor=1.0, unit="micro", step=1.0, reason="")
@@ -16,7 +16,7 @@ def stretch(power_w, seconds=60, *, rails=True, status=DISCHARGING, step_uah=1, 
     """A device that draws a constant power at 4 V: what its meters would say, each second."""
     ua = power_w / 4 * 1e6
     return tuple(
-        Sample(
+        PowerSample(
             gauge=Gauge(
                 at_ns=i * 10**9,
                 status=status,
@@ -32,7 +32,7 @@ def stretch(power_w, seconds=60, *, rails=True, status=DISCHARGING, step_uah=1, 
 
 
 def pairs(count=3, **how):
-    return [Pair(idle=stretch(1.0, **how), load=stretch(3.0, **how), inferences=1000) for _ in range(count)]
+    return [PowerPair(idle=stretch(1.0, **how), load=stretch(3.0, **how), inferences=1000) for _ in range(count)]
 
 
 # Two watts above idle for a minute are 120 J, 120 mJ for each of a thousand inferences.
@@ -88,10 +88,10 @@ def test_on_the_charger_only_power_monitors_count() -> None:
     ("broken", "words"),
     [
         (pairs(2), "needs 3 pairs"),
-        ([Pair(idle=stretch(1.0), load=stretch(1.0), inferences=10)] * 3, "no more above idle"),
-        ([Pair(idle=stretch(1.0), load=stretch(1.0)[:1], inferences=10)] * 3, "fewer than two samples"),
-        ([Pair(idle=stretch(1.0), load=stretch(1.0)[::-1], inferences=10)] * 3, "clock does not go forward"),
-        ([Pair(idle=stretch(1.0), load=stretch(1.0), inferences=0)] * 3, "no inferences"),
+        ([PowerPair(idle=stretch(1.0), load=stretch(1.0), inferences=10)] * 3, "no more above idle"),
+        ([PowerPair(idle=stretch(1.0), load=stretch(1.0)[:1], inferences=10)] * 3, "fewer than two samples"),
+        ([PowerPair(idle=stretch(1.0), load=stretch(1.0)[::-1], inferences=10)] * 3, "clock does not go forward"),
+        ([PowerPair(idle=stretch(1.0), load=stretch(1.0), inferences=0)] * 3, "no inferences"),
     ],
 )
 def test_what_cannot_be_measured(broken, words) -> None:
@@ -103,8 +103,8 @@ def test_what_cannot_be_measured(broken, words) -> None:
 def test_rails_that_fail_go_down_the_ladder() -> None:
     def spoiled(uws):
         load = stretch(3.0)
-        last = Sample(gauge=load[-1].gauge, rails_uws=uws)
-        return [Pair(idle=stretch(1.0), load=(*load[:-1], last), inferences=1000)] * 3
+        last = PowerSample(gauge=load[-1].gauge, rails_uws=uws)
+        return [PowerPair(idle=stretch(1.0), load=(*load[:-1], last), inferences=1000)] * 3
 
     for uws, words in (
         ({"cpu": -1, "rest": 5}, "no reading"),
@@ -112,20 +112,20 @@ def test_rails_that_fail_go_down_the_ladder() -> None:
         ({"cpu": 0, "rest": 0}, "no more above idle"),
     ):
         assert words in energy_per_inference(spoiled(uws), NOTHING).reason
-    restarted = [Pair(idle=stretch(1.0), load=stretch(3.0)[:1] + stretch(0.0)[1:], inferences=9)] * 3
-    late = [Sample(gauge=s.gauge, rails_uws={"cpu": 9 - i, "rest": 1}) for i, s in enumerate(stretch(1.0, 5))]
+    restarted = [PowerPair(idle=stretch(1.0), load=stretch(3.0)[:1] + stretch(0.0)[1:], inferences=9)] * 3
+    late = [PowerSample(gauge=s.gauge, rails_uws={"cpu": 9 - i, "rest": 1}) for i, s in enumerate(stretch(1.0, 5))]
     assert "no more above idle" in energy_per_inference(restarted, NOTHING).reason
-    backward = [Pair(idle=tuple(late), load=stretch(3.0), inferences=9)] * 3
+    backward = [PowerPair(idle=tuple(late), load=stretch(3.0), inferences=9)] * 3
     assert "went backward" in energy_per_inference(backward, NOTHING).reason
 
 
 def test_one_bad_pair_spoils_a_method_for_all() -> None:
-    mixed = [*pairs(2), Pair(idle=stretch(1.0, rails=False), load=stretch(3.0, rails=False), inferences=1000)]
+    mixed = [*pairs(2), PowerPair(idle=stretch(1.0, rails=False), load=stretch(3.0, rails=False), inferences=1000)]
     assert energy_per_inference(mixed, Calibration(counter=MICRO, current=MICRO)).method == "charge_counter"
 
 
 def test_pairs_that_disagree_show_it() -> None:
-    uneven = [Pair(idle=stretch(1.0), load=stretch(watts), inferences=1000) for watts in (2.0, 3.0, 4.0)]
+    uneven = [PowerPair(idle=stretch(1.0), load=stretch(watts), inferences=1000) for watts in (2.0, 3.0, 4.0)]
     found = energy_per_inference(uneven, NOTHING)
     assert found.per_inference_uj == pytest.approx(120_000)
     assert found.spread == pytest.approx(1.0)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mobile_harness.records.state import Vitals
 from mobile_harness.stats import needed
 from mobile_harness.vitals import (
     adb_faults,
@@ -23,6 +24,7 @@ from mobile_harness.vitals import (
     outcomes,
     placement,
     powerstats,
+    snapshot,
     sysfs,
     thermal,
 )
@@ -41,6 +43,10 @@ def zones(text: str) -> thermal.Thermal | Unreadable:
 def cores(text: str) -> cpu.Cpus | Unavailable | Unreadable:
     files = sysfs.read_files(text)
     return files if isinstance(files, Unreadable) else cpu.read_cpus(files)
+
+
+def whole(text: str) -> Vitals:
+    return snapshot.read(text, 0, snapshot.IN_WHOLE | {"app"})
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,13 @@ PARSERS: Mapping[str, Parser] = {
         (native.Figures,),
         "onnxruntime_perf_test_older.txt",
     ),
+    "snapshot": Parser(whole, (Vitals,), "vitals_script.txt", tolerant=False),
+    "capacity": Parser(snapshot.read_capacity, (float, type(None)), "dumpsys_powerstats.txt"),
+    "core_list": Parser(cpu.read_cores, (tuple,), "sysfs_cpu_before.txt", tolerant=False),
     "placement": Parser(placement.read_log, (placement.Log,), "benchmark_model_nnapi_fallback.txt"),
 }
+CUTS_MAX = 1200
+"""A long sample is cut at every few bytes only."""
 every_parser = pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
 with_sample = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -99,7 +110,7 @@ def answer(parser: Parser, text: str) -> object:
 @every_parser
 def test_cut_anywhere(parser, composed) -> None:
     data = composed(parser.sample).encode()
-    for length in range(len(data)):
+    for length in range(0, len(data), max(1, len(data) // CUTS_MAX)):
         answer(parser, data[:length].decode("utf-8", "replace"))
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mobile_harness.wire import messages
 from mobile_harness.wire.messages import (
     KINDS,
+    Aggregate,
     Battery,
     Beat,
     Bye,
@@ -41,13 +42,14 @@ BODIES = (
     Phase(name="warmup", edge="end", took_ns=5, runs=9, converged=True),
     Place(requested="gpu", delegated_nodes=3, total_nodes=9, partitions=2, source="log", fallback=True),
     Samples(phase="measure", first_index=100, dns=(500, -20, 0, 1000)),
-    Memory(at="end", rss_kb=1, peak_kb=2),
+    Memory(at="end", rss_kb=3, peak_kb=4, pss_kb=2),
     Thermal(status="light", headroom=0.7, temps={"skin": 41.5}),
-    Power(energy_uws={"CPU": 12}, current_raw=-3),
+    Power(energy_uws={"CPU": 12}, current_raw=-3, voltage_raw=4012, level_percent=80.0, status=3),
     ParityReading(output_index=0, output="y", max_abs=math.inf, cos=math.nan, n=3),
     Beat(phase="measure", done=7),
     Warn(code="x", msg="y"),
     Error(code="oom", msg="full", where="first"),
+    Aggregate(runner="benchmark_model", average=5, runs=80, percentiles={"0.5": 4}, dropped=("p95 needs 72 runs",)),
     Result(n=4, p50=500, p90=1480, p99=1480, min=480, mean=735.0, samples_sha256=SHA),
     Bye(exit="ok", records=13, sha256=SHA),
 )

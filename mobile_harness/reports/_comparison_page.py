@@ -1,0 +1,5 @@
+from typing import Any
+
+
+def render(value: Any) -> str:
+    raise NotImplementedError
