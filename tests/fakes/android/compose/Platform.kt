@@ -1,0 +1,5 @@
+package androidx.compose.ui.platform
+
+import androidx.compose.runtime.CompositionLocal
+
+val LocalContext: CompositionLocal<android.content.Context> = CompositionLocal { android.content.Context() }
