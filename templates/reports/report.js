@@ -2,6 +2,7 @@
 // Sorting, filtering and the heat map's choice; without this script all tables are whole and in their own order.
 (() => {
   const words = new Intl.Collator("en", { numeric: true });
+  const MOST = 100; // rows of a long table that are laid out before someone asks for more
 
   const compare = (numeric, up) => (left, right) => {
     if (left === undefined || right === undefined) {
@@ -10,9 +11,29 @@
     return (numeric ? left - right : words.compare(left, right)) * (up ? 1 : -1);
   };
 
-  const sortable = (table) => {
+  // A table with its rows in their order, of which the first that no filter hides are shown.
+  const tabled = (table) => {
     const body = table.tBodies[0];
     const rows = [...body.rows];
+    const more = table.closest("section").querySelector("button.more");
+    let most = MOST;
+
+    const show = () => {
+      let shown = 0;
+      for (const row of rows) {
+        row.classList.toggle("rest", !row.hidden && shown >= most);
+        shown += row.hidden ? 0 : 1;
+      }
+      more.hidden = shown <= most;
+      more.textContent = `Show all ${shown} rows`;
+    };
+    more.addEventListener("click", () => {
+      most = Infinity;
+      const first = rows.find((row) => row.classList.contains("rest"));
+      show();
+      first?.querySelector("a, th")?.scrollIntoView({ block: "nearest" });
+    });
+
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((head, at) => {
       const button = document.createElement("button");
@@ -26,32 +47,34 @@
         const order = compare(head.classList.contains("num"), up);
         const value = (row) => row.cells[at].dataset.sort;
         body.append(...rows.sort((left, right) => order(value(left), value(right))));
+        show();
       });
     });
+    if (rows.length > MOST) {
+      show();
+    }
+    return { rows, show };
   };
 
-  const filterable = (form) => {
+  const filterable = (form, tables) => {
     const shown = form.querySelector("output");
-    const tables = [...document.querySelectorAll("table.filtered")].map((table) => ({
-      rows: [...table.tBodies[0].rows].map((row) => ({ row, text: row.textContent.toLowerCase() })),
-    }));
     const map = document.querySelector("table.map");
-    const chosen = () =>
-      [...form.elements].filter((item) => item.tagName === "SELECT" && item.value).map((item) => [item.name, item.value]);
+    let texts; // read when first asked for: a large page opens sooner
 
     const apply = () => {
-      const rules = chosen();
+      const rules = [...form.elements]
+        .filter((item) => item.tagName === "SELECT" && item.value)
+        .map((item) => [item.name, item.value]);
       const fits = (item) => rules.every(([name, value]) => item.dataset[name] === undefined || item.dataset[name] === value);
-      const found = form.elements.words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      const sought = form.elements.words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      const rows = tables.flatMap((table) => table.rows);
+      texts ??= new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
       let count = 0;
-      let all = 0;
-      for (const { rows } of tables) {
-        for (const { row, text } of rows) {
-          row.hidden = !(fits(row) && found.every((word) => text.includes(word)));
-          count += row.hidden ? 0 : 1;
-          all += 1;
-        }
+      for (const row of rows) {
+        row.hidden = !(fits(row) && sought.every((word) => texts.get(row).includes(word)));
+        count += row.hidden ? 0 : 1;
       }
+      tables.forEach((table) => table.show());
       if (map) {
         const columns = [...map.tHead.rows[0].cells].map(fits);
         for (const row of map.rows) {
@@ -59,7 +82,7 @@
           columns.forEach((visible, at) => (row.cells[at].hidden = !visible));
         }
       }
-      shown.textContent = count === all ? "" : `${count} of ${all} ${shown.dataset.what}`;
+      shown.textContent = count === rows.length ? "" : `${count} of ${rows.length} ${shown.dataset.what}`;
     };
     form.hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -70,21 +93,21 @@
   const choosable = (form) => {
     const map = document.querySelector("table.map");
     const select = form.elements.metric;
-    const cells = [...map.querySelectorAll("td[data-median], td[data-memory]")];
+    const cells = [...map.querySelectorAll("td:not(.failed, .none)")];
     form.hidden = false;
     form.addEventListener("submit", (event) => event.preventDefault());
     form.addEventListener("input", () => {
       for (const cell of cells) {
-        const [figure, step] = (cell.dataset[select.value] || "–|").split("|");
+        const [figure, step] = cell.dataset[select.value].split("|");
         cell.className = `h${step}`;
-        cell.firstElementChild.textContent = figure;
+        cell.firstElementChild.textContent = step === "" && cell.dataset.outcome ? cell.dataset.outcome : figure;
       }
       map.caption.textContent = `${select.selectedOptions[0].text}: a row a device, a column a build.`;
     });
   };
 
-  document.querySelectorAll("table.matrix").forEach(sortable);
-  document.querySelectorAll("form.filters").forEach(filterable);
+  const tables = [...document.querySelectorAll("table.matrix")].map(tabled);
+  document.querySelectorAll("form.filters").forEach((form) => filterable(form, tables));
   document.querySelectorAll("form.metric").forEach(choosable);
   window.addEventListener("beforeprint", () => {
     for (const details of document.querySelectorAll("details.build")) {
