@@ -74,6 +74,8 @@ class Session:
         self._clock = clock
         self._run = run
         self._features: frozenset[str] = frozenset()
+        self.given_up = False
+        """Whether the last search for the way back found nothing, and nothing has worked since."""
 
     @property
     def route(self) -> Route:
@@ -190,14 +192,15 @@ class Session:
     def recover(self, wait_s: float) -> None:
         """Find the way to the device again over any of its routes, and see that its shell answers.
 
-        A server of this machine that died is started again, once; the time to wait begins anew then.
+        A server of this machine that died is started again, once; the time to wait begins anew then. When the program
+        is being ended, one look is all.
 
         Raises:
             AdbFailed: it did not come back in time; the last reason is in the message.
         """
         deadline = Deadline(wait_s, f"waiting for {self.name}")
         pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1]))
-        asks = dict.fromkeys(self.routes, 0)
+        asks = dict.fromkeys(self.routes, _ASK_EVERY - 1 if self.given_up else 0)
         trouble = AdbFailed(f"{self.name} is not attached.", kind="not_found")
         dead = {route.server for route in self.routes if route.server.is_local}
         while True:
@@ -208,12 +211,14 @@ class Session:
             except AdbFailed as error:
                 trouble = trouble if deadline.is_over else error
             else:
+                self.given_up = False
                 return
             if trouble.kind == "no_server" and dead:
                 trouble = self._revive(dead) or trouble
                 deadline = Deadline(wait_s, deadline.what)
                 asks = dict.fromkeys(self.routes, _ASK_EVERY - 1)  # a new server knows no device of the network
-            if deadline.is_over:
+            if deadline.is_over or process.is_ending():
+                self.given_up = True
                 message = f"{self.name} did not come back within {wait_s:.0f} s: {trouble.message}"
                 raise AdbFailed(message, kind=trouble.kind, hint=trouble.hint) from trouble
             self._clock.sleep(min(next(pauses), wait_s))

@@ -75,6 +75,7 @@ class AdbDevice:
         self._apps: dict[str, _Installed] = {}
         self._current: _Installed | None = None
         self._running: Running | None = None
+        self._may_run = False
 
     def push(self, blob: Blob) -> str:
         def put() -> str:
@@ -90,6 +91,7 @@ class AdbDevice:
             installed, word = steadily(self._session, lambda: self._ready(job))
             argv = ["am", "instrument", "-w", "-r", "-e", "palmtop", word, installed.app.component]
             self._current = installed
+            self._may_run = True
             self._running = Running(self._session, argv, job.plan.session_deadline_s + _AFTER_DEADLINE_S)
 
     def poll(self, timeout_s: float) -> News:
@@ -119,7 +121,11 @@ class AdbDevice:
             return ""
         package = self._current.app.package
         try:
-            parts = steadily(self._session, lambda: [*self._stacks(package), self._crash(package), self._exit(package)])
+            parts = steadily(
+                self._session,
+                lambda: [*self._stacks(package), self._crash(package), self._exit(package)],
+                STOP_BACK_S,
+            )
         except AdbFailed as error:
             return f"The device says nothing of the end: {error.message}"
         return "\n".join(part for part in parts if part)[-EVIDENCE_MAX:]
@@ -128,10 +134,11 @@ class AdbDevice:
         running, self._running = self._running, None
         if running is not None:
             running.stop()
-        if self._current is not None:
+        if self._current is not None and self._may_run:
             package = self._current.app.package
             with self._told("stop", f"{package} may still run there; the next start ends it"):
                 steadily(self._session, lambda: self._force_stop(package), STOP_BACK_S)
+                self._may_run = False
 
     def cleanup(self) -> None:
         self.stop()

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 BACK_S = 30.0
 """How long to wait for a device that was lost in the middle of a verb."""
+LOOK_S = 0.5
+"""How long one look for a device takes that was looked for in vain before."""
 PASSING: frozenset[Kind] = frozenset({"closed", "timeout", "offline", "not_found", "no_server", "garbage"})
 """Kinds of trouble that may be over once the way to the device is found again."""
 
@@ -31,6 +33,8 @@ def as_device_failure(refused: Trouble) -> Iterator[None]:
 def steadily(session: Session, work: Callable[[], T], back_s: float | None = None) -> T:
     """Do what may safely be done twice; after passing trouble the way back is looked for and it is done again, once.
 
+    Where the way back was looked for in vain just before, one look is all: who measures decides how long to go on.
+
     Args:
         session: the device.
         work: what to do.
@@ -40,9 +44,13 @@ def steadily(session: Session, work: Callable[[], T], back_s: float | None = Non
         AdbFailed: it failed again, or the device did not come back.
     """
     try:
-        return work()
+        done = work()
     except AdbFailed as error:
         if error.kind not in PASSING:
             raise
-    session.recover(BACK_S if back_s is None else back_s)
+    else:
+        session.given_up = False
+        return done
+    wait_s = BACK_S if back_s is None else back_s
+    session.recover(min(wait_s, LOOK_S) if session.given_up else wait_s)
     return work()

@@ -16,6 +16,8 @@ from toolkit.core.tools import Tools
 AGAIN_S: Final = 2.0
 """While something is unusable it is looked at so often: that a device has booted is told by nobody."""
 CALM_S: Final = 30.0
+SETTLE_S: Final = 0.3
+"""A device that connects is offline for a moment: so long news is let settle before it is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,8 @@ def watch(asked: Sequence[Server], tools: Tools, seconds: float | None) -> Itera
             if left_s <= 0:
                 return
             unsettled = any(item.change.kind == "unusable" for item in now.values())
-            bell.wait(min(left_s, AGAIN_S if unsettled else CALM_S))
+            if bell.wait(min(left_s, AGAIN_S if unsettled else CALM_S)):
+                tools.clock.sleep(min(SETTLE_S, left_s))
     finally:
         for tracker in trackers:
             tracker.stop()

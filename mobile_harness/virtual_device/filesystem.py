@@ -102,7 +102,7 @@ class DeviceFiles:
 
     def __init__(self, root: Path, capacity: int) -> None:
         self.root = root
-        self._base = os.fspath(root)
+        self.base = os.fspath(root)
         self.capacity = capacity
         self.used = 0
         self.limit: Callable[[], int | None] = lambda: None
@@ -173,7 +173,7 @@ class DeviceFiles:
                 found = found[:-1]
                 continue
             found.append(part)
-            target = _link_target("/".join((self._base, *found))) if waiting or follow else None
+            target = _link_target("/".join((self.base, *found))) if waiting or follow else None
             if target is None:
                 continue
             links += 1
@@ -260,7 +260,7 @@ class View:
     def exists(self, path: str) -> bool:
         """Say whether something is there that may be seen."""
         try:
-            self.stat(path)
+            self._mode(path)
         except OSError:
             return False
         return True
@@ -268,13 +268,22 @@ class View:
     def is_folder(self, path: str) -> bool:
         """Say whether there is a folder."""
         try:
-            return stat.S_ISDIR(self.stat(path).st_mode)
+            return stat.S_ISDIR(self._mode(path))
         except OSError:
             return False
 
+    def _mode(self, path: str) -> int:
+        """Return kind and permission bits; what a live file holds is not written down for that."""
+        real = self.files.real(self.absolute(path))
+        self._check_read(real)
+        if real.startswith(_LIVE) and self.files.live(real) is not None:
+            return stat.S_IFREG | 0o444
+        return os.lstat(f"{self.files.base}{real}").st_mode
+
     def names(self, path: str) -> list[str]:
         """Return the names in a folder, sorted."""
-        return sorted(os.listdir(self._readable(path)))
+        with os.scandir(self._readable(path)) as found:
+            return sorted(item.name for item in found)
 
     def read_link(self, path: str) -> str:
         """Return where a symbolic link points."""

@@ -285,6 +285,11 @@ def ending() -> Iterator[None]:
         _ending.clear()
 
 
+def is_ending() -> bool:
+    """Say whether a block of :func:`ending` runs: for a wait that has an end of its own to come to early."""
+    return _ending.is_set()
+
+
 def give_up_if_ending() -> None:
     """Raise :class:`Ended` within a block of :func:`ending`: for a thread that waits for something in slices."""
     if _ending.is_set():

@@ -93,6 +93,25 @@ async def _all_lines(call: Call, paths: tuple[str, ...]) -> AsyncIterator[tuple[
                 source.close()
 
 
+class _Held:
+    """Output written many lines at a time."""
+
+    def __init__(self, call: Call, most: int) -> None:
+        self._call = call
+        self._most = most
+        self._lines: list[str] = []
+
+    async def say(self, line: str) -> None:
+        self._lines.append(line)
+        if len(self._lines) >= self._most:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._lines:
+            await self._call.say("".join(self._lines))
+            self._lines.clear()
+
+
 async def grep(call: Call) -> int:
     """Print the lines that fit a pattern; 1 when there is none, 2 when a file cannot be read."""
     given = words.read(call.args, "i v c q E F o n w l h H s", "e m A B C")
@@ -105,8 +124,7 @@ async def grep(call: Call) -> int:
     count = 0
     number = 0
     missed: list[str] = []
-    held: list[str] = []
-    held_max = 1 if "-" in (paths or ("-",)) else HELD_MAX
+    held = _Held(call, 1 if "-" in (paths or ("-",)) else HELD_MAX)
     async for path, line in _readable_lines(call, paths, missed):
         number += 1
         text = line.rstrip(b"\n").decode("utf-8", "surrogateescape")
@@ -119,14 +137,10 @@ async def grep(call: Call) -> int:
         if "c" not in given.flags:
             shown = found.group() if found and "o" in given.flags else text
             head = f"{path}:" if (len(paths) > 1 or "H" in given.flags) and "h" not in given.flags else ""
-            held.append(f"{head}{f'{number}:' if 'n' in given.flags else ''}{shown}\n")
-        if len(held) >= held_max:
-            await call.say("".join(held))
-            held.clear()
+            await held.say(f"{head}{f'{number}:' if 'n' in given.flags else ''}{shown}\n")
         if count == most:
             break
-    if held:
-        await call.say("".join(held))
+    await held.flush()
     if "c" in given.flags:
         await call.say(f"{count}\n")
     for reason in () if "s" in given.flags else missed:

@@ -161,14 +161,14 @@ def test_of_two_xcodes_the_one_in_use_is_named_with_the_reason(
     )
 
 
-def test_what_the_tools_print_may_be_garbage(mac: AppleLab, tools: Tools) -> None:
-    programs = mac.home / "bin"
+def test_what_the_tools_print_may_be_garbage(mac: AppleLab, tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = mac.home / "broken"
     programs.mkdir()
     script = '#!/bin/sh\ncase "$*" in *version*) echo "Xcode 26.1"; echo "Build version 17B55";; *) echo "{[";; esac\n'
     for name in ("xcrun", "xcode-select"):
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
-    os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"  # the fixture's monkeypatch puts it back
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     assert "cannot be read" in simctl.discover(tools).unusable[0].reason
     assert "cannot be read" in devicectl.discover(tools).unusable[0].reason
 
