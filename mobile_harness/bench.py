@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import secrets
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -209,8 +210,9 @@ def measure(work: Work, tools: Tools) -> Work:
     setting = matrix.Setting(folder=work.request.folder, sink=work.store, limits=Limits())
     try:
         matrix.measure(work.slots, setting, tools)
-    except KeyboardInterrupt:
-        command = f"palmtop bench {work.request.folder} --resume {_opened(work).id}"
+    except KeyboardInterrupt as error:
+        command = f"palmtop bench {shlex.quote(str(work.request.folder))} --resume {_opened(work).id}"
+        error.add_note(f"`{command}` goes on")
         tools.emit(Event(subject="bench", phase="stopped", message=f"`{command}` goes on", level="warning"))
         raise
     return work

@@ -116,5 +116,6 @@ def clean(device: Device, tools: Tools) -> None:
         device.cleanup()
     except Exception as error:
         place = f"{device.info.transport}:{device.info.serial}"
-        words = f"{type(error).__name__}: {error}. What is left there goes away with the next run on it"
+        reason = str(error).rstrip(".")
+        words = f"{type(error).__name__}: {reason}. What is left there goes away with the next run on it"
         tools.emit(Event(subject=place, phase="noted", message=f"clean-up failed: {words}.", level="warning"))

@@ -201,7 +201,7 @@ class Session:
         deadline = Deadline(wait_s, f"waiting for {self.name}")
         pauses = itertools.chain(_PAUSES_S, itertools.repeat(_PAUSES_S[-1]))
         asks = dict.fromkeys(self.routes, _ASK_EVERY - 1 if self.given_up else 0)
-        trouble = AdbFailed(f"{self.name} is not attached.", kind="not_found")
+        trouble: AdbFailed | None = None
         dead = {route.server for route in self.routes if route.server.is_local}
         while True:
             try:
@@ -209,7 +209,7 @@ class Session:
                 self._features = frozenset()
                 self.run(["true"], min(_PULSE_S, deadline.left()))
             except AdbFailed as error:
-                trouble = trouble if deadline.is_over else error
+                trouble = trouble if trouble is not None and deadline.is_over else error  # the first reason tells more
             else:
                 self.given_up = False
                 return

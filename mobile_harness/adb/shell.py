@@ -96,7 +96,7 @@ class Command:
         line, found, rest = bytes(self._first).partition(b"\n")
         if not found and len(self._first) < _PID_MAX:
             return b""
-        if not found or not line.strip().isdigit():
+        if not found or len(line) > _PID_MAX or not line.strip().isdigit():
             raise AdbFailed(f"The device's shell does not tell its process: {line[:40]!r}.", kind="garbage")
         self.pid = int(line)
         return rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from mobile_harness.apple import plain
@@ -11,6 +12,7 @@ from mobile_harness.vitals import reading
 from mobile_harness.vitals.reading import Unreadable
 
 FRAMES_MAX: Final = 12
+REPORT_BYTES_MAX: Final = 8 << 20
 _NAME: Final = re.compile(r"(?P<app>[\w .-]{1,100}?)-(?P<when>\d{4}-\d\d-\d\d-\d{6})(?:\.\d{1,6})?\.ips", re.ASCII)
 
 
@@ -41,6 +43,17 @@ def name_of(file: str) -> tuple[str, str] | None:
     """
     found = _NAME.fullmatch(file)
     return (found["app"], found["when"]) if found else None
+
+
+def read_file(path: Path) -> Crash | Unreadable:
+    """Return what a report's file tells, of a long one its first :data:`REPORT_BYTES_MAX` bytes; links are refused."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            return Unreadable(what="crash report", reason="it is no file")
+        with path.open("rb") as file:
+            return read_crash(file.read(REPORT_BYTES_MAX).decode("utf-8", "replace"))
+    except OSError as error:  # it was moved away just now
+        return Unreadable(what="crash report", reason=error.strerror or str(error))
 
 
 def read_crash(text: str) -> Crash | Unreadable:

@@ -92,8 +92,10 @@ def boot(order: Order, console: Console) -> None:
     _check(order)
     if order.name == VIRTUAL:
         _boot_virtual(order, console)
-    elif order.create or not _boot_simulator(order, console):
-        _boot_emulator(order, console)
+        return
+    simulators = () if order.create else _boot_simulator(order, console)
+    if simulators is not None:
+        _boot_emulator(order, console, simulators)
 
 
 def _check(order: Order) -> None:
@@ -110,39 +112,40 @@ def _check(order: Order) -> None:
 
 
 def _boot_virtual(order: Order, console: Console) -> None:
-    from mobile_harness.virtual_device import background
+    from mobile_harness.virtual_device import background, faults
 
+    faults.planned(order.faults, order.count)  # a word that cannot be read is told before anything starts
     words = ["--seed", str(order.seed), *(word for fault in order.faults for word in ("--fault", fault))]
     state = background.boot(order.count, _state_folder() / _STATE_FILE, words)
     console.result(state, lambda: _page(state))
 
 
-def _boot_simulator(order: Order, console: Console) -> bool:
-    """Boot the simulator of that name, if this is a Mac with Xcode and there is one."""
+def _boot_simulator(order: Order, console: Console) -> tuple[str, ...] | None:
+    """Boot the simulator of that name, if this is a Mac with Xcode; return the names there are when none has it."""
     import os
 
     from mobile_harness.apple import xcode
 
     if not xcode.is_here(os.environ):
-        return False
+        return ()
     from mobile_harness.transports import _simctl_boot
 
     tools = console.tools()
     found = _simctl_boot.find(order.name, tools)
     if found is None:
-        return False
+        return _simctl_boot.names(tools)
     booted = _simctl_boot.boot(found, _state_folder(), tools, order.timeout_s)
     words = (
         f"{booted.name} is up.\nNext: palmtop bench DIR --device simctl:{booted.udid}\n"
         f"Stop it: palmtop devices stop {booted.udid}\n"
     )
     console.result(booted, lambda: words)
-    return True
+    return None
 
 
-def _boot_emulator(order: Order, console: Console) -> None:
+def _boot_emulator(order: Order, console: Console, simulators: tuple[str, ...]) -> None:
     from mobile_harness.transports import _adb_emulators as emulators
-    from toolkit.core.errors import ToolMissing
+    from toolkit.core.errors import ToolMissing, unknown_name
 
     tools = console.tools()
     try:
@@ -150,6 +153,8 @@ def _boot_emulator(order: Order, console: Console) -> None:
             emulators.create(order.name, order.image, tools)
         running = emulators.boot(order.name, _state_folder(), tools, order.timeout_s)
     except ToolMissing as error:
+        if simulators:
+            raise unknown_name("simulator", order.name, simulators) from error
         raise ToolMissing(
             f"{order.name!r} is not `{VIRTUAL}`, and as an emulator it cannot be booted: {error.message}",
             hint=error.hint,

@@ -30,10 +30,10 @@ def pages_of(store: History) -> Pages:
                 return Page(html=html.render(_document.document_of(store.read(name))), policy=OWN_POLICY)
             case ("compare", base, head):
                 found = comparer.compare(store.read(base), store.read(head))
-                return _text_page(f"{found.base.id} and {found.head.id}", comparer.text.render(found))
+                return Page(html=html.render_comparison(found), policy=OWN_POLICY)
             case ("trend", build):
-                found_trends = comparer.trends(store.cells_of(build, query.get("device")).cells)
-                return _text_page(build, "\n".join(map(comparer.text.trend, found_trends)))
+                history = _document.history_of(build, store.cells_of(build, query.get("device")))
+                return Page(html=html.render_history(history), policy=OWN_POLICY)
         return None
 
     return pages
@@ -69,10 +69,6 @@ def _row(run: RunSummary, older: RunSummary | None) -> Markup:
         against,
     )
     return Markup("<tr>{}</tr>").format(Markup("").join(map(Markup("<td>{}</td>").format, cells)))
-
-
-def _text_page(title: str, text: str) -> Page:
-    return _page(title, Markup('<p><a href="/">all runs</a></p><h1>{}</h1><pre>{}</pre>').format(title, text))
 
 
 def _page(title: str, body: Markup) -> Page:

@@ -35,7 +35,11 @@ class Measuring(Protocol):
 def measure(builds: Path, how: Measuring, tools: Tools) -> RunRecord:
     """Measure the builds of a folder, or go on with the run of them that was interrupted."""
     resume = unfinished(builds, how, tools)
-    return bench(BenchRequest(folder=builds, devices=how.devices, plan=how.plan, resume=resume), tools)
+    try:
+        return bench(BenchRequest(folder=builds, devices=how.devices, plan=how.plan, resume=resume), tools)
+    except KeyboardInterrupt as error:
+        getattr(error, "__notes__", []).clear()  # here the same command goes on, and does the rest, too
+        raise
 
 
 def unfinished(builds: Path, how: Measuring, tools: Tools) -> str | None:

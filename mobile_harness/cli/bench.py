@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,13 +90,11 @@ def command(request: BenchRequest, console: Console) -> None:
         raise SomeFailed(
             f"{len(failed)} of {len(record.cells)} cells have no figures, the rest are stored in run {record.id}. "
             f"{failed[0].id}: {first.message if first else 'no reason is known'}",
-            hint=f"`palmtop bench {request.folder} --resume {record.id}` tries them again.",
+            hint=f"`palmtop bench {shlex.quote(str(request.folder))} --resume {record.id}` tries them again.",
         )
 
 
 def _page(record: RunRecord, request: BenchRequest) -> str:
-    import shlex
-
     from mobile_harness import history
     from mobile_harness.reports import _document
     from toolkit.core import discovery

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mobile_harness.cli import _report_formats as formats
 from toolkit.cli.console import Console
 from toolkit.cli.options import common_options, gather
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from mobile_harness.comparer import Comparison, Criteria
     from mobile_harness.records import RunRecord
 
-FORMATS = {"text": ".txt", "markdown": ".md", "json": ".json"}
 GATE_KINDS = ("phone",)
 GATE_METRICS = ("latency", "accuracy")
 
@@ -56,8 +56,8 @@ def _criteria(**fields: Any) -> Criteria:
     metavar="NAME",
     help="Compare although the runs differ in this, such as 'runtime version'; repeatable.",
 )
-@click.option("-f", "--format", "name", type=click.Choice(tuple(FORMATS)), help="How to show it.  [default: text]")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write a file, of the format its ending says.")
+@formats.format_option
+@formats.out_option
 @click.option("--store", metavar="PATH", help="Where runs are kept.  [default: .palmtop of the project]")
 @gather("criteria", ("margin", "confidence", "gate_kinds", "gate_metrics", "allowed"), _criteria)
 @gather("shown", ("name", "out"), lambda name, out: (name, out))
@@ -74,21 +74,16 @@ def command(
 
     Example:
       palmtop compare latest~1 latest
+      palmtop compare latest~1 latest -o comparison.html
       palmtop compare baseline.json latest --gate -o comparison.md
     """
     from mobile_harness import comparer
-    from toolkit.core import store as files
 
     name, out = shown
+    report = formats.format_of(name, out)
     found = comparer.compare(_read(base, store), _read(head, store), criteria)
-    chosen = _format(name, out)
-    if out is None:
-        console.result(found, lambda: _rendered(found, chosen))
-    else:
-        files.write_atomic(out, _rendered(found, chosen))
-        console.result(
-            {"base": found.base.id, "head": found.head.id, "path": str(out)}, lambda: f"{found.sentence}\n{out}"
-        )
+    facts = {"base": found.base.id, "head": found.head.id}
+    formats.show(console, found, lambda: report.render_comparison(found), (out, facts, found.sentence))
     if gate:
         _fail(found)
 
@@ -100,25 +95,6 @@ def _read(run: str, store: str | None) -> RunRecord:
     if path.suffix == ".json" or path.is_file():
         return history.read_export(path)
     return history.History(history.locate(store)).read(run)
-
-
-def _format(name: str | None, out: Path | None) -> str:
-    from toolkit.core.errors import UsageError
-
-    if name or out is None:
-        return name or "text"
-    for known, suffix in FORMATS.items():
-        if out.suffix.lower() == suffix:
-            return known
-    endings = ", ".join(FORMATS.values())
-    raise UsageError(f"No format has files like {out.name}.", hint=f"End it in {endings}, or name one with -f.")
-
-
-def _rendered(found: Comparison, name: str) -> str:
-    from mobile_harness.comparer import text
-    from toolkit.core import codec
-
-    return codec.pretty(found) if name == "json" else text.markdown(found) if name == "markdown" else text.render(found)
 
 
 def _fail(found: Comparison) -> None:

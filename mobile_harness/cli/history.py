@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mobile_harness.cli import _report_formats as formats
 from toolkit.cli.console import Console
-from toolkit.cli.options import common_options
+from toolkit.cli.options import common_options, gather
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -117,22 +118,29 @@ def import_(ctx: click.Context, files: tuple[Path, ...], store: str | None, cons
 @click.option(
     "--limit", type=click.IntRange(1, 2000), default=500, show_default=True, metavar="N", help="The latest so many."
 )
+@formats.format_option
+@formats.out_option
 @_STORE
+@gather("shown", ("name", "out"), lambda name, out: (name, out))
+@gather("which", ("device", "limit", "store"), lambda device, limit, store: (device, limit, store))
 @common_options
 @click.pass_context
-def trend(ctx: click.Context, build: str, device: str | None, limit: int, store: str | None, console: Console) -> None:
+def trend(
+    ctx: click.Context, build: str, which: tuple[str | None, int, str | None], shown: tuple[str | None, Path | None],
+    console: Console,
+) -> None:  # fmt: skip
     """Follow BUILD over the runs on each device, with its changes of level marked.
 
     Example:
       palmtop history trend onnx-static-int8
-      palmtop history trend tflite-static-int8 --device adb:R5CT20ABCDE
+      palmtop history trend tflite-static-int8 --device adb:R5CT20ABCDE -o trend.html
     """
-    from mobile_harness import comparer
+    from mobile_harness.reports._document import history_of
 
-    stored = _open(ctx, store).cells_of(build, device, limit)
-    found = comparer.trends(stored.cells)
-    lines = [*map(comparer.text.trend, found), *(f"Left out: {why}" for why in stored.damaged.values())]
-    console.result({"schema": 1, "trends": list(found), "damaged": stored.damaged}, lambda: "\n".join(lines))
+    (device, limit, store), (name, out) = which, shown
+    report = formats.format_of(name, out)
+    found = history_of(build, _open(ctx, store).cells_of(build, device, limit))
+    formats.show(console, found, lambda: report.render_history(found), (out, {"build": build}, ""))
 
 
 @command.command("check")

@@ -12,6 +12,7 @@ import dataclasses
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 
 from mobile_harness.matrix.cells import (
     RESUMED_APART_S,
@@ -27,6 +28,7 @@ from mobile_harness.matrix.cells import (
 from mobile_harness.matrix.news import DeviceNews, Step, Tally
 from mobile_harness.matrix.turns import Turns
 from mobile_harness.measurer.loop import Cancelled
+from toolkit.core import process
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
 
@@ -62,7 +64,8 @@ def measure(slots: Sequence[Slot], setting: Setting, tools: Tools) -> None:
             tools.emit(event)
 
     shared = dataclasses.replace(tools, emit=emit)
-    with ThreadPoolExecutor(max_workers=max(len(devices), 1), thread_name_prefix="palmtop-device") as pool:
+    threads = max(len(devices), 1)
+    with ExitStack() as stack, ThreadPoolExecutor(threads, thread_name_prefix="palmtop-device") as pool:
         turns = [
             Turns(device, [slot for slot in slots if slot.device is device], setting, shared, cancelled)
             for device in devices
@@ -73,6 +76,7 @@ def measure(slots: Sequence[Slot], setting: Setting, tools: Tools) -> None:
         finally:
             if not all(future.done() and future.exception() is None for future in futures):
                 cancelled.set()
+                stack.enter_context(process.ending())  # no one waits any longer for a device that was lost
     errors = [error for future in futures if (error := future.exception()) is not None]
     for error in sorted(errors, key=lambda item: isinstance(item, Cancelled)):
         raise error  # what made the others stop comes first

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -162,6 +163,8 @@ class Measurement:
         self._first_s = 0.0
         self._ending: tuple[Outcome, str] | None = None
         self._evidence = ""
+        self._asked = False
+        self._held: Finish | None = None
         self._wanted: Moment | None = None
         self._seen: dict[Moment, Vitals | None] = {}
         self._looking = False
@@ -179,7 +182,7 @@ class Measurement:
                 return self._end("LOST", event.reason)
             case Investigated():
                 self._evidence = event.evidence
-                return ()
+                return () if self._held is None else (dataclasses.replace(self._held, evidence=event.evidence),)
             case Observed():
                 self._sign_s = max(self._sign_s, event.at_s)
                 self._seen[event.moment] = event.vitals
@@ -188,7 +191,11 @@ class Measurement:
             case Stopped():
                 return (Pull(self._job.run),)
             case Pulled():
-                return (self._finish(event.data),)
+                finish = self._finish(event.data)
+                if self._asked or finish.outcome in ("COMPLETE", "COMPLETE_FILE_ONLY"):
+                    return (finish,)
+                self._asked, self._held = True, finish
+                return (Investigate(),)
 
     def _heard(self, event: Heard) -> tuple[Instruction, ...]:
         records = [record for line in event.lines for record in self._live.feed(line)]
@@ -201,7 +208,7 @@ class Measurement:
         self._looking = False
         if event.ended:
             look = (Observe("ended"),) if self._bye_s is not None and "ended" not in self._seen else ()
-            return (*look, *self._end("CRASHED", event.ended))
+            return (*look, *self._end("CRASHED", event.ended, asks=self._bye_s is None))
         late = self._too_late(event.at_s)
         if late:
             return self._end("HUNG", late)
@@ -273,12 +280,14 @@ class Measurement:
             return self._limits.native_silence_s
         return max(self._limits.silence_s, 3 * self._first_s)
 
-    def _end(self, outcome: Outcome, reason: str) -> tuple[Instruction, ...]:
+    def _end(self, outcome: Outcome, reason: str, *, asks: bool = True) -> tuple[Instruction, ...]:
+        """End the runner. One that said goodbye and ended is asked about only if its file turns out to be no use."""
         self._ending = self._ending or (outcome, reason)
-        return (Investigate(), Stop())
+        self._asked = self._asked or asks
+        return (Investigate(), Stop()) if asks else (Pull(self._job.run),)
 
     def _finish(self, data: bytes | None) -> Finish:
-        transcript = merge(self._live, None if data is None else read_file(data))
+        transcript = merge(self._live, None if data is None else read_file(data, self._live.by_text))
         outcome, reason = self._ending or ("PARTIAL", "")
         if outcome != "REFUSED" and transcript.verified:
             outcome, reason = "COMPLETE_FILE_ONLY" if transcript.live_gaps else "COMPLETE", ""

@@ -28,8 +28,6 @@ from mobile_harness.wire.transcript import Transcript, latencies_ns, samples_sha
 T = TypeVar("T")
 
 LAST_WORDS_MAX = 600
-RETRIED = frozenset({"app_crash", "hung", "timed_out", "lost", "result_corrupt", "protocol", "cannot_launch"})
-"""Kinds of failure that may pass: the session is taken once more. The others would only fail again."""
 
 RUNNER_CODES = {
     "bad_args": ("refused", "Update palmtop or the bench app: they do not understand each other."),
@@ -95,7 +93,7 @@ def _not_complete(finish: Finish) -> Failure:
     last = " ".join(finish.evidence.split())[-LAST_WORDS_MAX:]
     hint = " ".join(filter(None, [_HINTS.get(kind, ""), f"Its last words: {last}" if last else ""]))
     memory = "; most often memory ran out" if kind == "app_crash" and "SIGKILL" in finish.reason else ""
-    return Failure(kind=kind, message=f"The runner failed: {finish.reason}{memory}.", hint=hint)
+    return Failure(kind=kind, message=f"The runner failed: {finish.reason.rstrip('.')}{memory}.", hint=hint)
 
 
 def _told(error: Error) -> Failure:

@@ -100,9 +100,10 @@ def power(finish: Finish, session: Session, cooled: Cooled | None) -> PowerPair 
     """Return what the meters said at rest and under load, or why they were not to be asked; None: nobody looked."""
     if cooled is None:
         return None
-    own = _of_runner(finish, session)
+    calls = _calls(finish.transcript, session)
+    own = _of_runner(finish, calls)
     if own is not None:
-        return dataclasses.replace(own, capacity_mah=cooled.vitals.capacity_mah)
+        return dataclasses.replace(own, probes=cooled.probes, capacity_mah=cooled.vitals.capacity_mah)
     reason = energy.obstacle(cooled.vitals)
     if reason:
         return Unavailable(reason=reason)
@@ -115,13 +116,19 @@ def power(finish: Finish, session: Session, cooled: Cooled | None) -> PowerPair 
     return PowerPair(
         idle=cooled.idle,
         load=load,
-        inferences=session.warmup.runs + session.runs,  # the host's first look is where the warm-up begins
+        inferences=session.warmup.runs + calls,  # the host's first look is where the warm-up begins
         probes=cooled.probes,
         capacity_mah=cooled.vitals.capacity_mah,
     )
 
 
-def _of_runner(finish: Finish, session: Session) -> PowerPair | None:
+def _calls(transcript: Transcript, session: Session) -> int:
+    """Return the inferences that ``measure`` took: those that were not timed take energy, too."""
+    told = [item.calls for item in transcript.bodies(Phase) if item.name == "measure" and item.calls is not None]
+    return max(session.runs, told[-1] if told else 0)
+
+
+def _of_runner(finish: Finish, calls: int) -> PowerPair | None:
     """Return the runner's own readings during its phases ``idle`` and ``measure``, on the host's clock."""
     idle: list[PowerSample] = []
     load: list[PowerSample] = []
@@ -137,7 +144,7 @@ def _of_runner(finish: Finish, session: Session) -> PowerPair | None:
                 pass
     if len(idle) < 2 or len(load) < 2:
         return None
-    return PowerPair(idle=_thinned(idle), load=_thinned(load), inferences=session.runs)
+    return PowerPair(idle=_thinned(idle), load=_thinned(load), inferences=calls)
 
 
 def _shift_ns(finish: Finish) -> int:

@@ -52,7 +52,7 @@ def energy(document: Document, done: Sequence[Measured], suffix: str) -> Chart |
         for row, item in found
     ]
     longest = max(item.per_inference_uj for _, item in found) / unit.scale
-    x = vega.axis("energy", f"Energy an inference, {unit.name}", zero=True, domainMax=1.5 * max(longest, 1e-9))
+    x = vega.axis("energy", f"Energy an inference, {unit.name}", zero=True, domainMax=2.0 * max(longest, 1e-9))
     return Chart(
         title=f"Energy{suffix}",
         summary=f"What an inference takes above idle{suffix}; figures of different meters are not comparable.",

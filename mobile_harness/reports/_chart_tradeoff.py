@@ -80,7 +80,7 @@ def _scatter_words(metric: str, cost: _Cost, suffix: str) -> str:
     )
     if not cost.sized:
         return words
-    return f"{words} The larger a point, the larger the file; hollow: another is better on all three."
+    return f"{words} The larger a point, the larger the file; a pale one is beaten on all three."
 
 
 def _point(row: Row, accuracy: Accuracy, x: float) -> Spec:
@@ -116,14 +116,10 @@ def _scatter_layers(
     (first, cost), (x, y) = what, axes
     place = {"x": x, "color": vega.colour(document)}
     marks = {**place, "y": y, "shape": vega.shape(document)}
-    points = [{"mark": POINT, "encoding": marks}]
     if cost.sized:
-        size = {"field": "bytes", "type": "quantitative", "scale": {"range": [50, 420], "zero": True}, "legend": None}
-        hollow = {"type": "point", "filled": False, "strokeWidth": 1.6, "opacity": 1}
-        points = [
-            {"transform": [{"filter": test}], "mark": mark, "encoding": {**marks, "size": size}}
-            for test, mark in (("!datum.unbeaten", hollow), ("datum.unbeaten", POINT))
-        ]
+        scale = {"range": [50, 420], "zero": True}
+        marks["size"] = {"field": "bytes", "type": "quantitative", "scale": scale, "legend": None}
+        marks["opacity"] = {"condition": {"test": "datum.unbeaten", "value": 1}, "value": 0.35}
     budget = {"values": [{"value": (100.0 if first.fraction else 1.0) * (first.float_value - first.max_drop)}]}
     dotted = {"type": "line", "color": QUIET, "strokeWidth": 1, "strokeDash": [1, 3], "interpolate": "step-after"}
     words = {"type": "text", "text": "budget", "align": "right", "baseline": "top", "dy": 4, "color": QUIET}
@@ -133,7 +129,7 @@ def _scatter_layers(
         {"data": budget, "mark": {"type": "rule", "color": QUIET, "strokeDash": [5, 4]}, "encoding": {"y": y}},
         {"data": budget, "mark": words, "encoding": {"y": y, "x": {"value": "width"}}},
         {"mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.75}, "encoding": {**place, **ends}},
-        *points,
+        {"mark": POINT, "encoding": marks},
     ]
 
 

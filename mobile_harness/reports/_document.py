@@ -1,18 +1,20 @@
-"""From a run's record to the document that every format shows. Pure."""
+"""From records to the values that every format shows. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.metadata import version
 
-from mobile_harness import stats
+from mobile_harness import comparer, stats
+from mobile_harness.history import StoredCells
 from mobile_harness.records import Cell, DeviceInfo, Kind, RunRecord
 from mobile_harness.records.state import Placement
 from mobile_harness.reports import _downloads
 from mobile_harness.reports import _headline as headline
 from mobile_harness.reports._performance import performance_of
-from mobile_harness.reports.base import Accuracy, BuildFacts, Document, OutputError, Row
+from mobile_harness.reports.base import Accuracy, BuildFacts, Document, HistoryDocument, OutputError, Row
 from toolkit.core.artifacts import Score
 from toolkit.core.manifest import BuildEntry, Manifest
 
@@ -62,6 +64,16 @@ def document_of(run: RunRecord) -> Document:
         build_dir=run.build_dir,
         downloads=downloads,
         downloads_note=downloads_note,
+    )
+
+
+def history_of(build_id: str, stored: StoredCells) -> HistoryDocument:
+    """Return what the reports of a build over the runs show."""
+    return HistoryDocument(
+        palmtop=version("palmtop"),
+        build_id=build_id,
+        trends=comparer.trends(stored.cells),
+        damaged=dict(stored.damaged),
     )
 
 

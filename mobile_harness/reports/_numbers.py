@@ -136,6 +136,11 @@ def signed_share(ratio_of: float | None) -> str:
     return percent if percent.startswith((MINUS, "0.0")) else f"+{percent}"
 
 
+def chance(p: float | None) -> str:
+    """Return a p value; below one in ten thousand it says just that."""
+    return NONE if p is None else f"<{THIN}0.0001" if p < 1e-4 else digits(p, 2)
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun.
 

@@ -146,18 +146,8 @@ def _energy_words(row: Row) -> Iterator[tuple[str, str]]:
 def _downloads(document: Document) -> dict[str, Any] | None:
     if not document.downloads:
         return None
-    networks = {item.network: item for item in document.downloads}
-    times: dict[str, list[str]] = {}
-    for item in document.downloads:
-        times.setdefault(item.build_id, []).append(words.download_words(item))
-    size = numbers.size_unit(build.size_bytes for build in document.builds)
-    sizes = {build.id: size.bare(build.size_bytes) for build in document.builds}
-    heads = (f"{name}, {words.rate_words(item)}" for name, item in networks.items())
-    return {
-        "note": f"Of {document.downloads_note}",
-        "columns": ("Build", f"Size {size.name}", *heads),
-        "rows": tuple((build, sizes[build], *shown) for build, shown in times.items()),
-    }
+    heads, rows = words.download_table(document)
+    return {"note": f"Of {document.downloads_note}", "columns": heads, "rows": rows}
 
 
 def _source(document: Document) -> Pairs:

@@ -19,6 +19,7 @@ Measured = tuple[Row, Performance]
 
 INK, QUIET, GRID = "#333c45", "#66707a", "#dfe3e7"
 GOOD, BAD = "#0f6b3c", "#a3261b"
+WIDE = 860
 SERIES = ("#0072b2", "#d55e00", "#00875f", "#a7518a", "#8a6d00")
 """Okabe and Ito's colours, which the colour-blind tell apart, the lighter ones darkened to 3:1 on white."""
 COLOURS = (INK, QUIET, GRID, GOOD, BAD, *SERIES)

@@ -225,6 +225,15 @@ def download_words(item: DownloadTime) -> str:
     return f"{shortest if shortest == longest else f'{shortest} to {longest}'}{numbers.THIN}s"
 
 
+def download_table(document: Document) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return the heads and the rows of the download times: a row a build, a column a kind of network."""
+    networks = {item.network: item for item in document.downloads}
+    heads = ("Build", *(f"{name}, {rate_words(item)}" for name, item in networks.items()))
+    starts = range(0, len(document.downloads), max(len(networks), 1))
+    of_builds = (document.downloads[start : start + len(networks)] for start in starts)
+    return heads, tuple((items[0].build_id, *map(download_words, items)) for items in of_builds)
+
+
 def rate_words(item: DownloadTime) -> str:
     """Return the rates of a kind of network, such as ``23 to 62 Mbit/s``."""
     slow, fast = (f"{rate:.0f}" if rate >= 10 else f"{rate:g}" for rate in (item.slowest_mbit_s, item.fastest_mbit_s))

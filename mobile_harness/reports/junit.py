@@ -1,17 +1,24 @@
-"""The report as JUnit XML for build servers: a suite a device, a case a build.
+"""The report as JUnit XML for build servers: a suite a device, a case a cell.
 
 A cell that failed is an error, a build that failed its accuracy check a failure; a build that is undecided, unchecked
 or not measured is skipped with the reason. ``time`` is the median latency in seconds.
+
+In a comparison a case fails where the gate does; what is inconclusive, refused or not measured is skipped. A history
+fails nothing: a case a run, with what changed there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from xml.etree import ElementTree as ET
 
+from mobile_harness.comparer import CellComparison, Change, Comparison
+from mobile_harness.reports import _changes as changes
 from mobile_harness.reports import _numbers as numbers
+from mobile_harness.reports import _trends as trends
 from mobile_harness.reports import _words as words
-from mobile_harness.reports.base import Document, Row
+from mobile_harness.reports.base import Document, HistoryDocument, Row
 
 SUFFIX = ".xml"
 
@@ -27,6 +34,76 @@ def render(document: Document) -> str:
     for missing in document.not_expressible:
         case = ET.SubElement(_builds(root), "testcase", classname=_text(missing.target), name=_text(missing.recipe))
         ET.SubElement(case, "skipped", message=_text(f"not expressible: {missing.reason}"))
+    for suite in root:
+        _note(suite, document.notes)
+    return _xml(root)
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the comparison as JUnit XML: a case is a cell, or what a build's file and accuracy came to."""
+    root = ET.Element("testsuites", name=_text(f"palmtop {comparison.base.id} and {comparison.head.id}"))
+    names = changes.device_names(comparison)
+    by_device: dict[str, ET.Element] = {}
+    for cell in comparison.cells:
+        suite = by_device.get(cell.device.serial)
+        if suite is None:
+            name = f"{names[cell.device.serial]} ({cell.device.kind})"
+            suite = by_device[cell.device.serial] = ET.SubElement(root, "testsuite", name=_text(name))
+        _compared(ET.SubElement(suite, "testcase", classname=_text(cell.target), name=_text(cell.build_id)), cell)
+    for build in comparison.builds:
+        case = ET.SubElement(_builds(root), "testcase", classname=_text(build.target), name=_text(build.build_id))
+        _changed(case, build.changes, "")
+    for suite in root:
+        _note(suite, (comparison.sentence, *comparison.notes))
+    return _xml(root)
+
+
+def render_history(history: HistoryDocument) -> str:
+    """Return the trends as JUnit XML: a suite a device and model, a case a run."""
+    root = ET.Element("testsuites", name=_text(f"palmtop history of {history.build_id}"))
+    for trend in history.trends:
+        place = f"{trend.model} on {trend.device.model} {trend.device.serial} ({trend.device.kind})"
+        suite = ET.SubElement(root, "testsuite", name=_text(place))
+        for point in trend.points:
+            case = ET.SubElement(suite, "testcase", classname=_text(trend.build_id), name=_text(point.run_id))
+            case.set("time", f"{point.median_ns / 1e9:.9f}")
+            said = [*filter(None, (trends.step_words(point),)), *point.changed]
+            if said:
+                ET.SubElement(case, "system-out").text = _text("\n".join(said))
+    return _xml(root)
+
+
+def _compared(case: ET.Element, cell: CellComparison) -> None:
+    latency = changes.latency(cell)
+    if latency is not None and latency.after is not None:
+        case.set("time", f"{latency.after / 1e9:.9f}")
+    if cell.status != "compared":
+        ET.SubElement(case, "skipped", message=_text(f"{cell.status}: {cell.reason}"))
+        return
+    _changed(case, cell.changes, "; ".join(item.sentence for item in cell.differences))
+
+
+def _changed(case: ET.Element, found: Sequence[Change], unlike: str) -> None:
+    failing = [change for change in found if change.gates and change.verdict == "regressed"]
+    open_ = [change for change in found if change.gates and change.verdict == "inconclusive"]
+    if failing:
+        ET.SubElement(case, "failure", type="regression", message=_text("; ".join(map(_change_words, failing))))
+    elif open_:
+        ET.SubElement(case, "skipped", message=_text("; ".join(map(_change_words, open_))))
+    lines = [*map(_change_words, found), *([f"Unlike in {unlike}."] if unlike else [])]
+    if lines:
+        ET.SubElement(case, "system-out").text = _text("\n".join(lines))
+
+
+def _change_words(change: Change) -> str:
+    interval = changes.effect_interval(change)
+    shown = f"{changes.effect(change)}{f' ({interval})' if interval else ''}"
+    sides = f"{changes.amount(change.before, change)} to {changes.amount(change.after, change)}"
+    return f"{changes.METRICS[change.metric]} {change.verdict}: {shown}, {sides}"
+
+
+def _xml(root: ET.Element) -> str:
+    """Count the cases and write the whole."""
     for suite in (*root, root):
         for plural, tag in (
             ("tests", "testcase"),
@@ -35,8 +112,6 @@ def render(document: Document) -> str:
             ("skipped", "skipped"),
         ):
             suite.set(plural, str(sum(1 for _ in suite.iter(tag))))
-    for suite in root:
-        _note(suite, document)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -62,12 +137,12 @@ def _suite(root: ET.Element, document: Document, name: str, rows: list[Row]) -> 
             )
 
 
-def _note(suite: ET.Element, document: Document) -> None:
-    """Put the document's notes where build servers show facts about a suite: properties, before its cases."""
-    if not document.notes:
+def _note(suite: ET.Element, notes: Sequence[str]) -> None:
+    """Put notes where build servers show facts about a suite: properties, before its cases."""
+    if not notes:
         return
     properties = ET.Element("properties")
-    for note in document.notes:
+    for note in notes:
         ET.SubElement(properties, "property", name="note", value=_text(note))
     suite.insert(0, properties)
 

@@ -2,54 +2,48 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
+from mobile_harness.comparer import Comparison
 from mobile_harness.reports import _layers as layers
+from mobile_harness.reports import _markdown_changes
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _words as words
-from mobile_harness.reports.base import Accuracy, BuildFacts, Document, Performance, Row
+from mobile_harness.reports._markdown import escape, fit, table
+from mobile_harness.reports.base import Accuracy, BuildFacts, Document, HistoryDocument, Performance, Row
 
 SUFFIX = ".md"
-MOST_ROWS = 100
 _LAYER_WIDTH = 60
-_MEANT = {character: f"\\{character}" for character in "\\`*_[]|~#!"} | {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-    "$": "&#36;",
-    "@": "@&#8203;",
-}
-_LINK = re.compile(r"//|(?i:www)\.")
 
 
 def render(document: Document) -> str:
     """Return the report as GitHub-flavoured Markdown."""
-    blocks = [
-        f"### {escape(document.model)}: which build to ship",
-        _headline(document),
-        f"**{escape(document.where)}** {_caption(document)}",
-        "\n\n".join(f"**{escape(note)}**" for note in document.notes),
-        _matrix(document),
-        _problems(document),
-        _fold("Outputs against the float model", _outputs(document)),
-        _fold(layers.TITLE, _layers(document)),
-        _fold("Where the builds come from", _provenance(document)),
-    ]
-    return "\n\n".join(filter(None, blocks)) + "\n"
+    folds = (
+        ("Outputs against the float model", _outputs(document)),
+        (layers.TITLE, _layers(document)),
+        ("Download time", _downloads(document)),
+        ("Where the builds come from", _provenance(document)),
+    )
+
+    def shown(most: int) -> Iterator[str]:
+        yield f"### {escape(document.model)}: which build to ship"
+        yield _headline(document)
+        yield f"**{escape(document.where)}** {_caption(document)}"
+        yield "\n\n".join(f"**{escape(note)}**" for note in document.notes)
+        yield _matrix(document, most)
+        yield _problems(document, most)
+
+    return fit(shown, folds)
 
 
-def escape(text: str) -> str:
-    """Return a name that Markdown, HTML, mentions and links leave alone."""
-    shown = numbers.visible(text)
-    linked = {at for found in _LINK.finditer(shown) for at in range(found.start(), found.end())}
-    return "".join(_escaped(character, linked=at in linked) for at, character in enumerate(shown))
+def render_comparison(comparison: Comparison) -> str:
+    """Return a comparison as GitHub-flavoured Markdown."""
+    return _markdown_changes.comparison(comparison)
 
 
-def _escaped(character: str, *, linked: bool) -> str:
-    if linked:  # a reference, so that the text is not made a link
-        return f"&#{ord(character)};"
-    return _MEANT.get(character, character)
+def render_history(history: HistoryDocument) -> str:
+    """Return the trends as GitHub-flavoured Markdown."""
+    return _markdown_changes.history(history)
 
 
 def _headline(document: Document) -> str:
@@ -66,7 +60,7 @@ def _caption(document: Document) -> str:
     return f"Run {escape(document.run_id)}, {escape(when)}, plan {escape(words.plan_words(document.plan))}."
 
 
-def _matrix(document: Document) -> str:
+def _matrix(document: Document, most: int) -> str:
     units = words.units_of(document)
     accuracies = [row.accuracy for row in document.rows if row.accuracy]
     points = " pp" if all(accuracy.fraction for accuracy in accuracies) else ""
@@ -75,7 +69,7 @@ def _matrix(document: Document) -> str:
         *(f"Drop{points} ({words.confidences(accuracies)})", "Verdict", f"Median {units.latency.name}"),
         *(f"p90 {units.latency.name}", f"Load {units.load.name}", f"Peak {units.memory.name}"),
     )
-    lines = [_line(row, units) for row in document.rows[:MOST_ROWS]]
+    lines = [_line(row, units) for row in document.rows[:most]]
     left = len(document.rows) - len(lines)
     more = f"\n\n{numbers.count(left, 'more row')}: see the JSON, CSV or HTML report." if left else ""
     return table(head, lines, left_columns=2) + more if lines else ""
@@ -98,13 +92,6 @@ def _line(row: Row, units: words.Units) -> tuple[str, ...]:
     )
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[str]], *, left_columns: int) -> str:
-    """Return a Markdown table, all but the first columns to the right."""
-    rule = ["---" if at < left_columns else "---:" for at in range(len(head))]
-    body = [" | ".join(escape(item) for item in line) for line in lines]
-    return "\n".join(f"| {line} |" for line in (" | ".join(map(escape, head)), " | ".join(rule), *body))
-
-
 def _value(row: Row) -> str:
     return numbers.metric_value(row.accuracy, row.accuracy.value) if row.accuracy else numbers.NONE
 
@@ -125,7 +112,7 @@ def _median(done: Performance, unit: numbers.Unit) -> str:
     return unit.bare(done.median_ns) + spread
 
 
-def _problems(document: Document) -> str:
+def _problems(document: Document, most: int) -> str:
     lines = [
         f"- {escape(words.row_name(row))}: {escape(words.failure_words(row))}"
         for row in document.rows
@@ -140,7 +127,9 @@ def _problems(document: Document) -> str:
     ]
     for doubt, where in words.doubts(document):
         lines.append(f"- Doubt: {escape(doubt)} ({escape(', '.join(where))})")
-    return "\n".join(["**What failed, and what to doubt**", "", *lines[:MOST_ROWS]]) if lines else ""
+    left = len(lines) - most
+    more = [f"- {numbers.count(left, 'more line')}: see the HTML report."] if left > 0 else []
+    return "\n".join(["**What failed, and what to doubt**", "", *lines[:most], *more]) if lines else ""
 
 
 def _outputs(document: Document) -> str:
@@ -170,6 +159,14 @@ def _layers(document: Document) -> str:
     return "\n\n".join(filter(None, (layers.SUMMARY, *parts))) if any(parts) else ""
 
 
+def _downloads(document: Document) -> str:
+    if not document.downloads:
+        return ""
+    heads, rows = words.download_table(document)
+    shown = table(heads, rows, left_columns=1)
+    return f"{shown}\n\nOf {escape(document.downloads_note)}"
+
+
 def _provenance(document: Document) -> str:
     facts = [
         ("source", f"{document.source.path} ({document.source.format}, sha256 {document.source.sha256})"),
@@ -187,7 +184,3 @@ def _build_lines(build: BuildFacts) -> Iterator[str]:
     yield f"- {escape(build.id)}: sha256 {escape(build.sha256)}; needs {escape(words.needs_words(build))}"
     for kept in build.kept_float:
         yield f"  - kept in float: {escape(kept.layer)} ({escape(kept.reason)})"
-
-
-def _fold(title: str, body: str) -> str:
-    return f"<details><summary>{escape(title)}</summary>\n\n{body}\n\n</details>" if body else ""

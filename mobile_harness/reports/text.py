@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from mobile_harness import comparer
+from mobile_harness.comparer import Comparison
 from mobile_harness.reports import _layers as layers
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _words as words
-from mobile_harness.reports.base import Document, Performance, Row
+from mobile_harness.reports.base import Document, HistoryDocument, Performance, Row
 
 SUFFIX = ".txt"
 WIDTH = 100
@@ -34,6 +36,22 @@ def render(document: Document) -> str:
     blocks = [_head(document), _headline(document), *_matrices(document), _key(document)]
     blocks += [_outputs(document), _layers(document), _problems(document)]
     return "\n\n".join(filter(None, blocks)) + "\n"
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return a comparison as plain text, as wide as its names need."""
+    return _plain(comparer.text.render(comparison))
+
+
+def render_history(history: HistoryDocument) -> str:
+    """Return the trends as plain text, as wide as their names need."""
+    lines = [*map(comparer.text.trend, history.trends), *(f"Left out: {why}" for why in history.damaged.values())]
+    return _plain("\n".join(lines) or f"No run measured {history.build_id}.\n")
+
+
+def _plain(text: str) -> str:
+    """Return lines in which nothing is invisible; the spaces that align them stay."""
+    return "".join(f"{numbers.visible(line)}\n" for line in text.splitlines())
 
 
 def _head(document: Document) -> str:

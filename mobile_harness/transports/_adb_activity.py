@@ -23,6 +23,7 @@ LOG_S: Final = 20.0
 LOG_BYTES_MAX: Final = 256 << 10
 LOG_LINES_MAX: Final = 5000
 COMPONENT: Final = re.compile(r"([A-Za-z]\w*(?:\.[A-Za-z]\w*)+)/(\.?[A-Za-z][\w.$]*)", re.ASCII)
+_WRITE: Final = "Write it as org.example.app/.MainActivity."
 _KEY: Final = re.compile(r"[A-Za-z][\w.-]{0,99}", re.ASCII)
 
 
@@ -42,14 +43,14 @@ def start_activity(session: Session, component: str, extras: Mapping[str, str] |
     bad = [key for key in extras or {} if not _KEY.fullmatch(key)]
     if found is None or bad:
         what = f"{component!r} is no package/activity" if found is None else f"{bad[0]!r} is no key of an extra"
-        raise DeviceFailed(f"{what}.", kind="cannot_launch", hint="Write it as org.example.app/.MainActivity.")
+        raise DeviceFailed(f"{what}.", kind="cannot_launch", hint=_WRITE)
     words = [word for key, value in (extras or {}).items() for word in ("--es", key, value)]
     said = session.run(["am", "start", "-W", "-S", "-n", component, *words], START_S)
     start = read_start(f"{said.text}\n{said.stderr.decode('utf-8', 'replace')}")
     failure = start.reason if isinstance(start, Unreadable) else start.failure(found.group(1))
     if failure or isinstance(start, Unreadable):
         raise DeviceFailed(
-            f"{component} does not start on {session.name}: {failure}.",
+            f"{component} does not start on {session.name}: {failure.rstrip('.')}.",
             kind="cannot_launch",
             hint="Is the app installed, the screen unlocked, and the activity exported?",
         )
@@ -96,6 +97,8 @@ def open_on(selector: str, component: str, tools: Tools) -> Opened:
             raise SettingsError(f"The device {selector!r} cannot be used: {reason.reason}", hint=reason.hint)
         raise unknown_name("device", selector, by_name)
     session = by_name[selector]
+    if not COMPONENT.fullmatch(component):
+        raise SettingsError(f"{component!r} is no package/activity.", hint=_WRITE)
     with as_device_failure("cannot_launch"):
         start = start_activity(session, component)
         return Opened(device=selector, start=start, log=read_log(session, component.partition("/")[0]))

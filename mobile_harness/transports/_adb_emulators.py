@@ -207,7 +207,11 @@ def stop(name: str, folder: Path) -> Running:
     with _changing(folder) as state:
         found = next((item for item in state.running if name in (item.name, item.serial)), None)
         if found is None:
-            raise unknown_name("emulator that palmtop started", name, [item.name for item in state.running])
+            running = ", ".join(item.name for item in state.running) or "nothing"
+            raise SettingsError(
+                f"palmtop has started no device {name!r}.",
+                hint=f"Of emulators it runs: {running}. Virtual devices end with `palmtop devices stop virtual`.",
+            )
         _end(found)
         _keep(folder, tuple(item for item in state.running if item != found))
     return found

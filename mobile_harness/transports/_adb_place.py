@@ -27,7 +27,8 @@ CHANGES: Final = {
     "animator_duration_scale": "0",
 }
 """Settings of Android's space ``global`` that we change: the screen stays awake on power, nothing is animated."""
-_ROW: Final = re.compile(r"(\d{1,12}) ([0-9a-f-]{1,60})/alive")
+_NOW: Final = re.compile(r"\d{1,12}", re.ASCII)
+_ROW: Final = re.compile(r"(\d{1,12}) ([0-9a-f-]{1,60})/alive", re.ASCII)
 
 _LIST: Final = """cd "$1" 2>/dev/null || exit 0
 date +%s
@@ -38,6 +39,8 @@ _NOTE: Final = f"""mkdir -p "$1/$2" && date +%s > "$1/$2/alive" || exit 1
 for key in {" ".join(CHANGES)}; do echo "$key=$(settings get global $key)"; done > "$1/$2/undo" || exit 1
 mv "$1/$2/undo" "$1/undo"
 """
+_RESTORE: Final = """[ "$(settings get global "$1")" = "$2" ] && exit 0
+if [ "$2" = null ]; then settings delete global "$1"; else settings put global "$1" "$2"; fi"""
 _PUT: Final = " && ".join(f'settings put global "${2 * at + 1}" "${2 * at + 2}"' for at in range(len(CHANGES)))
 
 
@@ -83,19 +86,23 @@ class Place:
         changed = self._session.script(_PUT, [word for pair in CHANGES.items() for word in pair], COMMAND_S)
         self.refusal = changed.said() or "no reason is given" if changed.code else ""
 
-    def sweep(self) -> None:
-        """Remove the folders of the dead, and restore the settings when no one else is left."""
+    def sweep(self) -> str:
+        """Remove the folders of the dead, and restore the settings when no one else is left.
+
+        Returns why a setting could not be restored; it stays noted, and whoever comes next tries again.
+        """
         owned = self._owned()
         if owned.dead:
             self._remove([f"{ROOT}/{name}" for name in owned.dead])
-        if not owned.living:
-            self._restore()
+        return "" if owned.living else self._restore()
 
     def clear(self) -> None:
         """Remove our folder and what the dead left; the last one restores the settings. Safe to call twice."""
         self._remove([self.path])
         self._made = False
-        self.sweep()
+        refusal = self.sweep()
+        if refusal:
+            raise AdbFailed(f"The settings of {self._session.name} are not restored: {refusal}", kind="refused")
 
     def _remove(self, paths: list[str]) -> None:
         gone = self._session.run(["rm", "-rf", *paths], REMOVE_S)
@@ -103,26 +110,36 @@ class Place:
             raise AdbFailed(f"What we put on {self._session.name} cannot be removed: {gone.said()}", kind="refused")
 
     def _owned(self) -> Owned:
-        first, _, rest = self._session.script(_LIST, [ROOT], COMMAND_S).text.partition("\n")
-        now = int(first) if first.strip().isdigit() else 0
-        living: list[str] = []
-        dead: list[str] = []
-        for line in rest.splitlines():
-            row = _ROW.fullmatch(line.strip())
-            if row is None or not _ownership.is_name(row.group(2)):
-                continue
-            name, age_s = row.group(2), now - int(row.group(1))
-            (living if name != self._name and _ownership.lives(name, age_s) else dead).append(name)
-        return Owned(living=tuple(living), dead=tuple(name for name in dead if name != self._name))
+        found = read_owned(self._session.script(_LIST, [ROOT], COMMAND_S).text)
+        return Owned(
+            living=tuple(name for name in found.living if name != self._name),
+            dead=tuple(name for name in found.dead if name != self._name),
+        )
 
-    def _restore(self) -> None:
+    def _restore(self) -> str:
         noted = self._session.run(["cat", f"{ROOT}/undo"], COMMAND_S)
         if noted.code:
-            return  # nothing was changed
+            return ""  # nothing was changed
         before = dict(line.split("=", 1) for line in noted.text.splitlines() if "=" in line)
         for key in CHANGES.keys() & before.keys():
-            value = before[key]
-            words = ["delete", "global", key] if value in ("null", "") else ["put", "global", key, value]
-            self._session.run(["settings", *words], COMMAND_S)
+            done = self._session.script(_RESTORE, [key, before[key].strip() or "null"], COMMAND_S)
+            if done.code:
+                return f"{key}: {done.said() or 'no reason is given'}"
         self._session.run(["rm", "-f", f"{ROOT}/undo"], COMMAND_S)
         self._session.run(["rmdir", ROOT], COMMAND_S)
+        return ""
+
+
+def read_owned(text: str) -> Owned:
+    """Return whose folders lie there: the device's time in seconds, then a row for each that tells its last sign."""
+    first, _, rest = text.partition("\n")
+    now = int(first) if _NOW.fullmatch(first.strip()) else 0
+    living: list[str] = []
+    dead: list[str] = []
+    for line in rest.splitlines():
+        row = _ROW.fullmatch(line.strip())
+        if row is None or not _ownership.is_name(row.group(2)):
+            continue
+        name, age_s = row.group(2), now - int(row.group(1))
+        (living if _ownership.lives(name, age_s) else dead).append(name)
+    return Owned(living=tuple(living), dead=tuple(dead))

@@ -224,7 +224,7 @@ class PhoneDevice:
             for _, file in reversed(ours[-REPORTS_MAX:]):
                 place = self._folder() / "crash.ips"
                 if self._copy_from(["--domain-type", "systemCrashLogs"], file, place):
-                    crash = crashes.read_crash(place.read_text(encoding="utf-8", errors="replace")[: 8 << 20])
+                    crash = crashes.read_file(place)
                     if isinstance(crash, Crash):
                         return crash.words()
             if self._clock.monotonic_ns() > end_ns:

@@ -193,7 +193,7 @@ class MobileDevicePhone:
         while app:
             self._ask(["crash", "pull", str(folder), "--match", f"{app}-.*"], ASK_S)
             for path in sorted(folder.glob("**/*.ips"), reverse=True)[:REPORTS_MAX]:
-                crash = crashes.read_crash(path.read_text(encoding="utf-8", errors="replace")[: 8 << 20])
+                crash = crashes.read_file(path)
                 if isinstance(crash, Crash) and crash.pid == self._pid:
                     return crash.words()
             if self._clock.monotonic_ns() > end_ns:

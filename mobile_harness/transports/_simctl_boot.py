@@ -57,6 +57,16 @@ def find(name: str, tools: Tools) -> Simulator | None:
     return max(fits, key=version, default=None)
 
 
+def names(tools: Tools) -> tuple[str, ...]:
+    """Return the names of the simulators that can be booted, each once.
+
+    Raises:
+        AppleFailed: they cannot be listed.
+        ToolMissing: there is no Xcode.
+    """
+    return tuple(dict.fromkeys(item.name for item in Xcrun(tools).inventory(LIST_S).simulators if item.is_available))
+
+
 def boot(simulator: Simulator, folder: Path, tools: Tools, deadline_s: float) -> Booted:
     """Boot a simulator without a window and wait until it is up.
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import psutil
 
-from mobile_harness.apple.crashes import Crash, read_crash
+from mobile_harness.apple.crashes import Crash, read_file
 from mobile_harness.transports._result_tail import ResultTail
 from mobile_harness.transports.base import News
 from toolkit.core.clock import Clock
@@ -21,7 +21,6 @@ from toolkit.core.clock import Clock
 READ_MAX: Final = 1 << 20
 REPORT_S: Final = 6.0
 REPORTS_MAX: Final = 60
-REPORT_BYTES_MAX: Final = 8 << 20
 _LOOK_S: Final = 0.05
 _REPORTS: Final = "Library/Logs/DiagnosticReports"
 
@@ -97,13 +96,21 @@ class Running:
 
     def _report(self) -> Crash | None:
         folder = Path.home() / _REPORTS
-        paths = [path for path in folder.glob("*.ips") if path.stat().st_mtime >= self._began - 1]
-        for path in sorted(paths, key=lambda item: item.stat().st_mtime, reverse=True)[:REPORTS_MAX]:
-            with path.open("rb") as file:
-                crash = read_crash(file.read(REPORT_BYTES_MAX).decode("utf-8", "replace"))
+        times = {path: _changed_s(path) for path in folder.glob("*.ips")}
+        late = [path for path, at_s in times.items() if at_s >= self._began - 1]
+        for path in sorted(late, key=times.__getitem__, reverse=True)[:REPORTS_MAX]:
+            crash = read_file(path)
             if isinstance(crash, Crash) and crash.pid == self.pid:
                 return crash
         return None
+
+
+def _changed_s(path: Path) -> float:
+    """Return when a file was changed, 0 when it was moved away meanwhile, as the system does with reports."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _process(pid: int) -> psutil.Process | None:

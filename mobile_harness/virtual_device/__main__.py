@@ -38,23 +38,13 @@ def read_words(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def planned(words: Sequence[str]) -> dict[int | None, list[faults.Fault]]:
-    """Return the faults that ``--fault`` names, by the device's number (None: all of them)."""
-    found: dict[int | None, list[faults.Fault]] = {}
-    for word in words:
-        head, slash, rest = word.partition("/")
-        number = int(head) if slash and head.isdigit() else None
-        found.setdefault(number, []).append(faults.parse(rest if number is not None else word))
-    return found
-
-
 def serve(given: argparse.Namespace, tell: Tell) -> int:
     """Run the devices to their end; ``tell`` gets the state once they are ready, or the error."""
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     try:
-        with start_farm(given.count, faults=planned(given.fault), seed=given.seed) as farm:
+        with start_farm(given.count, faults=faults.planned(given.fault, given.count), seed=given.seed) as farm:
             for device in farm.devices:
                 factory.install(device.system, factory.bench_app())
             if not given.no_connect:

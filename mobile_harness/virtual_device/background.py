@@ -102,7 +102,8 @@ def boot(count: int, path: Path, words: Sequence[str] = ()) -> State:
     done = process.run([*argv, "--count", str(count), "--state", str(path), *words], deadline_s=_BOOT_S)
     state = read_state(path) if done.code == 0 else None
     if state is None:
-        raise FarmFailed(f"The virtual devices did not start: {done.tail()}", hint=done.describe())
+        reason = done.tail().strip().removeprefix("error: ") or done.describe()
+        raise FarmFailed(f"The virtual devices did not start: {reason}")
     return state
 
 

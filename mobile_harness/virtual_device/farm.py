@@ -31,6 +31,8 @@ T = TypeVar("T")
 class FarmFailed(PalmtopError):
     """The farm, or an adb server that should take its devices, does not do what it was asked to."""
 
+    exit_code = 5
+
 
 class Farm:
     """Devices that are running. Use it as a context manager, or :meth:`stop` it."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -214,7 +215,8 @@ def name_of(kind: type[Fault]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
-KINDS: dict[str, type[Fault]] = {name_of(kind): kind for kind in _kinds(Fault)}
+KINDS: dict[str, type[Fault]] = {name_of(kind): kind for kind in _kinds(Fault) if "__slots__" in vars(kind)}
+"""A class with slots is made twice, and the first one of each is listed too: it has none."""
 
 
 def parse(text: str) -> Fault:
@@ -239,6 +241,23 @@ def parse(text: str) -> Fault:
             raise unknown_name(f"field of {name}", key, fields)
         given[key] = _value(hints[key], value, f"{key} of the fault {name}")
     return kind(**given)
+
+
+def planned(words: Sequence[str], count: int) -> dict[int | None, list[Fault]]:
+    """Return the faults that words such as ``3/offline`` and ``hot`` name, by the device's number (None: all of them).
+
+    Raises:
+        SettingsError: one cannot be read, or is of a device that is none of the ``count``.
+    """
+    found: dict[int | None, list[Fault]] = {}
+    for word in words:
+        head, slash, rest = word.partition("/")
+        numbered = slash != "" and re.fullmatch("[0-9]{1,6}", head) is not None
+        number = int(head) if numbered else None
+        if number is not None and number >= count:
+            raise SettingsError(f"The fault {word!r} is of a device that does not start: they are 0 to {count - 1}.")
+        found.setdefault(number, []).append(parse(rest if numbered else word))
+    return found
 
 
 def _value(hint: Any, text: str, what: str) -> Any:

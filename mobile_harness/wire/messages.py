@@ -85,7 +85,8 @@ class Env:
 class Phase:
     """An edge of a phase. At the end ``took_ns`` is the time of the phase's own work and nothing around it.
 
-    ``runs`` and ``converged`` are given at the end of ``warmup``: whether block medians stood still.
+    ``runs`` and ``converged`` are given at the end of ``warmup``: whether block medians stood still. ``runs`` of
+    ``measure`` are the timed ones, ``calls`` all of them.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Phase:
     took_ns: int | None = None
     runs: int | None = None
     converged: bool | None = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,10 +152,7 @@ class Thermal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """Energy counters in microwatt seconds by monitor, and the battery's raw current, charge and voltage.
-
-    ``status`` is Android's: 2 charging, 3 discharging.
-    """
+    """Energy in µWs by monitor, and the battery's raw figures (``status`` 2: charging, 3: discharging)."""
 
     energy_uws: dict[str, int] = dataclasses.field(default_factory=dict)
     current_raw: int | None = None
@@ -373,7 +372,7 @@ def _bounded(value: object, depth: int) -> bool:
             return False
         inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
         if set(map(type, inner)) == {int}:  # a series: most of what comes
-            return -_INT_END <= min(inner) and max(inner) < _INT_END
+            return bool(min(inner) >= -_INT_END and max(inner) < _INT_END)
         return all(_bounded(item, depth - 1) for item in inner)
     return True
 
@@ -385,7 +384,7 @@ def _check(body: Body) -> None:
         if not all(0 <= value < _LATENCY_MAX_NS for value in body.latencies_ns()):
             raise Malformed("a latency is negative or longer than a hundred days")
     counts = {
-        Phase: ("took_ns", "runs"),
+        Phase: ("took_ns", "runs", "calls"),
         Memory: ("rss_kb", "peak_kb", "footprint_kb", "pss_kb"),
         ParityReading: ("output_index", "n"),
         Beat: ("done", "total"),

@@ -7,8 +7,9 @@ that is cut or changed, only records that did not come live are taken, since eac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 from mobile_harness.wire import frames, messages
@@ -46,6 +47,8 @@ class Collector:
     def __init__(self, run: str) -> None:
         self.run = run
         self._records: dict[int, Record] = {}
+        self.by_text: dict[str, Record] = {}
+        """Each record by its JSON: the file says the same again, which need not be read twice."""
         self._open: dict[int, _Open] = {}
         self._tally: dict[str, int] = {}
 
@@ -108,6 +111,7 @@ class Collector:
         self._count("unknown", isinstance(record.body, Unknown))
         self._count("extra_fields", record.extra)
         self._records[seq] = record
+        self.by_text[text or ""] = record
         return record
 
 
@@ -121,8 +125,8 @@ class ResultFile:
     counts: Counts = Counts()
 
 
-def read_file(data: bytes) -> ResultFile:
-    """Read the JSON-lines form, whole or cut anywhere."""
+def read_file(data: bytes, known: Mapping[str, Record] = MappingProxyType({})) -> ResultFile:
+    """Read the JSON-lines form, whole or cut anywhere; ``known`` are records that were read before, by their JSON."""
     if len(data) > FILE_MAX_BYTES:
         return ResultFile(records=(), verified=False, fault=f"it is larger than {FILE_MAX_BYTES} bytes")
     records: dict[int, Record] = {}
@@ -132,7 +136,7 @@ def read_file(data: bytes) -> ResultFile:
     while start < len(data):
         end = data.find(b"\n", start)
         stop = len(data) if end < 0 else end
-        last, before = _line(data[start:stop]), start
+        last, before = _line(data[start:stop], known), start
         start = stop + 1
         if last is None:
             tally["damaged"] += 1
@@ -150,11 +154,12 @@ def read_file(data: bytes) -> ResultFile:
     return ResultFile(records=ordered, verified=not fault, fault=fault, counts=counts)
 
 
-def _line(raw: bytes) -> Record | None:
+def _line(raw: bytes, known: Mapping[str, Record]) -> Record | None:
     if len(raw) > _FILE_LINE_MAX:
         return None
     try:
-        return messages.from_text(raw.decode("ascii"))
+        text = raw.decode("ascii")
+        return known.get(text) or messages.from_text(text)
     except (UnicodeDecodeError, Malformed):
         return None
 

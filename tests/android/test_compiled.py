@@ -22,10 +22,13 @@ from mobile_harness import parity, plans
 from mobile_harness.measurer.loop import Watch, take
 from mobile_harness.measurer.machine import Finish, Limits
 from mobile_harness.measurer.session import Frame, figures
+from mobile_harness.measurer.verdict import energy_of
 from mobile_harness.records import Failure, RunPlan, Session
+from mobile_harness.records.state import Cooled, Energy, PowerPair, Unavailable, Vitals
 from mobile_harness.transports.base import Job
 from mobile_harness.transports.host import HostDevice
 from mobile_harness.vitals import instrument
+from mobile_harness.wire.messages import Env, Phase, Power, Thermal, Warn
 from toolkit.core import codec
 from toolkit.core.artifacts import Preprocess
 from toolkit.core.clock import SystemClock
@@ -34,6 +37,9 @@ from toolkit.core.store import sha256_of
 
 WIRE = android_ladder.ROOT / "tests" / "samples" / "wire"
 LIMITS = Limits(hello_s=60, silence_s=10, native_silence_s=30, grace_s=5, deadline_s=120)
+IDLE_UW, CALL_UJ = 1_000_000, 20_000
+"""What the fake rails count (Meter.kt)."""
+RAILS = ("[VDD_CPU]:CPU", "[VDD_MEM]:DDR", "[VDD_OFF]:GPU")
 TESTS = (
     "Json",
     "Frames",
@@ -48,15 +54,15 @@ TESTS = (
 )
 
 
-def plan(accelerator: str = "cpu") -> RunPlan:
+def plan(accelerator: str = "cpu", idle_s: float = 0.0) -> RunPlan:
     quick = codec.unstructure(plans.load("quick"))
     short = {"warmup_min_s": 0.05, "warmup_max_s": 0.4, "min_runs": 250, "min_seconds": 0.3, "max_seconds": 5.0}
-    return codec.structure({**quick, **short, "accelerator": accelerator}, RunPlan, what="plan")
+    return codec.structure({**quick, **short, "accelerator": accelerator, "idle_s": idle_s}, RunPlan, what="plan")
 
 
-def measure(kotlin: Kotlin, jar: Path, app: App, home: Path, **changes: Any) -> Finish:
+def measure(kotlin: Kotlin, jar: Path, app: App, home: Path, *words: str, **changes: Any) -> Finish:
     """Have the app's instrumentation measure a build, by the loop that measures phones."""
-    argv = android_ladder.java_argv(kotlin, jar, "instrument", app.package, str(home))
+    argv = android_ladder.java_argv(kotlin, jar, "instrument", app.package, str(home), *words)
     device = HostDevice(SystemClock(), argv)
     order = {
         "run": "00c0ffee",
@@ -82,15 +88,48 @@ def runtimes(monkeypatch: pytest.MonkeyPatch) -> None:
 def judged(finish: Finish, golden: Path) -> Session | Failure:
     with np.load(golden) as arrays:
         outputs = {name.removeprefix("out/"): arrays[name] for name in arrays.files if name.startswith("out/")}
-    return figures(finish, Frame(index=0, started_utc="2026-11-23T00:00:00Z", expected=parity.expect(outputs)))
+    frame = Frame(
+        index=0,
+        started_utc="2026-11-23T00:00:00Z",
+        expected=parity.expect(outputs),
+        cooled=Cooled(waited_s=0.0, reached=True, reason="", vitals=Vitals(at_ns=0)),
+    )
+    return figures(finish, frame)
 
 
-@pytest.mark.parametrize("flavour", ["lite", "ort"])
+def check_energy(finish: Finish, got: Session) -> None:
+    """Three sessions like this one come to what the fake rails count for an inference, and at rest."""
+    phases = [body for body in finish.transcript.bodies(Phase) if body.edge == "begin"]
+    used = energy_of([got] * 3)
+    assert [phase.name for phase in phases[:2]] == ["idle", "load_cold"]
+    assert isinstance(got.power, PowerPair), got.power
+    assert got.power.inferences > got.runs
+    assert isinstance(used, Energy), used
+    assert used.method == "power_monitors"
+    assert used.per_inference_uj == pytest.approx(CALL_UJ, rel=0.03)
+    assert used.idle_uw == pytest.approx(IDLE_UW, rel=0.2)
+    assert {len(sample.rails_uws) for sample in (*got.power.idle, *got.power.load)} == {2}
+
+
+def check_no_energy(finish: Finish, got: Session) -> None:
+    """Rails that answer with what was true half a minute ago are left out, and why there is no energy is said."""
+    used = energy_of([got] * 3)
+    told = finish.transcript.bodies(Power)
+    assert isinstance(used, Unavailable), used
+    assert "charge_counter: " in used.reason
+    assert [power.energy_uws for power in told] == [{}] * 4
+    assert (told[-1].status, told[-1].level_percent, told[-1].voltage_raw) == (3, 80.0, 3900)
+    assert (told[-1].current_raw, told[-1].counter_raw) == (-250_000, 3_000_000)
+    warned = {warn.code: warn.msg for warn in finish.transcript.bodies(Warn)}
+    assert "ACCESS_FINE_POWER_MONITORS" in warned["power_monitors_unused"]
+
+
+@pytest.mark.parametrize(("flavour", "words"), [("lite", ()), ("ort", ("coarse",))])
 def test_the_bench_entry_gives_verified_figures_of_a_real_model(
-    kotlin: Kotlin, jar: Path, apps: Apps, flavour: str, tmp_path: Path
+    kotlin: Kotlin, jar: Path, apps: Apps, flavour: str, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     app: App = getattr(apps, flavour)
-    finish = measure(kotlin, jar, app, tmp_path)
+    finish = measure(kotlin, jar, app, tmp_path, *words, plan=plan(idle_s=0.5))
     got = judged(finish, app.golden)
     assert finish.outcome == "COMPLETE", finish
     assert isinstance(got, Session), got
@@ -102,6 +141,10 @@ def test_the_bench_entry_gives_verified_figures_of_a_real_model(
     assert got.load_cold_ns > 0
     assert got.rss_after_load_kb > 0
     assert (got.live_gaps, got.stride) == (0, 1)
+    assert 0 < (got.pss_after_load_kb or 0) <= got.rss_after_load_kb * 1.5
+    (check_no_energy if words else check_energy)(finish, got)
+    assert [env.power_monitors for env in finish.transcript.bodies(Env)] == [RAILS, RAILS]
+    assert [heat.headroom for heat in finish.transcript.bodies(Thermal)] == [0.5, 0.5]
 
 
 def test_a_build_that_computes_something_else_has_no_figures(

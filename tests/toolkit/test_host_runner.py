@@ -246,6 +246,7 @@ def test_calls_after_writing_are_not_timed(clock: Any, channel: Channel) -> None
     series = timing.Series(channel)
     done = timing.measure(time.call, plan(min_seconds=1.0), 1e6, series, lambda count: None)
     assert time.calls - done.runs == 3
+    assert time.calls == done.calls
 
 
 def test_beats_come_from_the_work_when_they_are_due(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

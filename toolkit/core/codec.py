@@ -12,20 +12,24 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import cattrs
-from cattrs.cols import list_structure_factory
-from cattrs.preconf.json import make_converter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.core.errors import SettingsError
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
 
 @functools.cache
 def converter() -> cattrs.Converter:
-    """Return the one converter of the house: strict keys, paths as text, non-finite numbers as words."""
+    """Return the one converter of the house: strict keys, paths as text, non-finite numbers as words.
+
+    It is made when it is first needed: many a process only imports the values that it would read.
+    """
+    from cattrs.preconf.json import make_converter
+
     made = make_converter(forbid_extra_keys=True, detailed_validation=True)
     made.register_unstructure_hook(Path, str)
     made.register_structure_hook(Path, lambda value, _: Path(_read_str(value, str)))
@@ -44,6 +48,8 @@ def _is_long_tuple(kind: Any) -> bool:
 
 def _list_reader(kind: Any, made: cattrs.Converter) -> Callable[[Any, Any], tuple[Any, ...]]:
     """Make the reader of a ``tuple[T, ...]``, which must not take the text ``"abc"`` for three letters."""
+    from cattrs.cols import list_structure_factory
+
     read = list_structure_factory(kind, made)
     of_whole_numbers = typing.get_args(kind)[0] is int
 
@@ -103,6 +109,8 @@ def structure(plain: Any, kind: type[T], *, what: str) -> T:
     Raises:
         SettingsError: a key is unknown or missing, or a value has the wrong type; all faults are named.
     """
+    import cattrs
+
     try:
         return converter().structure(plain, kind)
     except (cattrs.BaseValidationError, cattrs.StructureHandlerNotFoundError, *_FOREIGN) as error:
@@ -115,6 +123,8 @@ _FOREIGN = (TypeError, ValueError, AttributeError)
 
 
 def _faults(error: Exception, plain: Any, kind: Any) -> list[str]:
+    import cattrs
+
     if not isinstance(error, cattrs.BaseValidationError):
         return [_say(error, None)]
     faults = cattrs.transform_error(error, format_exception=_say)
@@ -122,6 +132,8 @@ def _faults(error: Exception, plain: Any, kind: Any) -> list[str]:
 
 
 def _say(error: BaseException, kind: type | None) -> str:
+    import cattrs
+
     if isinstance(error, KeyError):
         return f"{error.args[0]!r} is missing"
     if isinstance(error, cattrs.ForbiddenExtraKeysError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import pkgutil
 from types import ModuleType
 
@@ -46,5 +45,7 @@ def _own(room: str) -> tuple[str, ...]:
 
 
 def _foreign(room: str) -> dict[str, str]:
+    import importlib.metadata  # slow to import, and most names are our own
+
     group = f"palmtop.{room.rpartition('.')[2]}"
     return {point.name: point.value for point in importlib.metadata.entry_points(group=group)}

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-import filelock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from toolkit.core import codec, process
 from toolkit.core.artifacts import Blob
 from toolkit.core.errors import OutputError, SettingsError
 from toolkit.core.events import Emit, Event, silent
+
+if TYPE_CHECKING:
+    import filelock
 
 T = TypeVar("T")
 
@@ -237,10 +238,14 @@ class Store:
 
 
 def _lock_of(folder: Path) -> filelock.BaseFileLock:
+    import filelock  # brings asyncio along, which a runner on a device's clock has no use for
+
     return filelock.FileLock(f"{folder}.lock")
 
 
 def _acquired(lock: filelock.BaseFileLock, folder: Path) -> bool:
+    import filelock
+
     with writing_to(folder, _OTHER_CACHE):
         try:
             lock.acquire(timeout=_SLICE_S)

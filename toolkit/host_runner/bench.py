@@ -210,7 +210,7 @@ def _time(order: Order, channel: Channel, phase: list[str], call: timing.Call) -
         done = timing.measure(
             call, order.plan, warmed.typical_ns, series, lambda runs: channel.progress("measure", runs, 0)
         )
-        end.update(took_ns=done.took_ns, runs=done.runs)
+        end.update(took_ns=done.took_ns, runs=done.runs, calls=done.calls)
     shares = machine.shares(before, machine.cpu_times())
     around = {"other_cpu": shares.other, "steal": shares.steal} if shares else {}
     channel.say("env", at="end", load_1m=machine.load_1m(), **around)

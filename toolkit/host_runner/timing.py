@@ -115,10 +115,11 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """How the measurement went: all timed runs, of which every ``stride``-th was kept."""
+    """How the measurement went: the timed runs, of which every ``stride``-th was kept, and all calls, timed or not."""
 
     runs: int
     stride: int
+    calls: int
     took_ns: int
 
 
@@ -130,7 +131,7 @@ def measure(call: Call, plan: Plan, typical_ns: float, series: Series, progress:
     stride = max(1, ceil(plan.min_seconds * 1e9 / typical_ns / STORED_MAX))
     start = now = _now()
     enough, most = start + int(plan.min_seconds * 1e9), start + int(plan.max_seconds * 1e9)
-    flush_at, runs = start + FLUSH_NS, 0
+    flush_at, runs, untimed = start + FLUSH_NS, 0, 0
     while not runs or (now < most and (runs < plan.min_runs * stride or now < enough)):
         before = _now()
         call()
@@ -141,8 +142,9 @@ def measure(call: Call, plan: Plan, typical_ns: float, series: Series, progress:
             series.flush()
             progress(runs)
             call()
+            untimed += 1
             flush_at = _now() + FLUSH_NS
     if runs < stride:
         series.keep(now - before)
     series.flush()
-    return Measured(runs=runs, stride=stride, took_ns=now - start)
+    return Measured(runs=runs, stride=stride, calls=runs + untimed, took_ns=now - start)

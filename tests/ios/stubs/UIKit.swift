@@ -45,6 +45,12 @@ public class UIGraphicsImageRenderer: NSObject {
     public func open(_ url: URL) {}
 }
 
+@MainActor public class UIDevice: NSObject {
+    public static let current = UIDevice()
+    public var isBatteryMonitoringEnabled = false
+    public var batteryLevel: Float { -1 }
+}
+
 @MainActor open class UIViewController: NSObject {}
 @MainActor open class UINavigationController: UIViewController {}
 @MainActor public protocol UINavigationControllerDelegate: AnyObject {}

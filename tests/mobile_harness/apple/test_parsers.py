@@ -251,6 +251,17 @@ def test_a_crash_report_is_told_in_a_few_lines() -> None:
     assert crashes.name_of("../../etc/passwd-2026-03-08-143542.ips") is None
 
 
+def test_a_crash_report_s_file_is_read_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    report, link = tmp_path / "Bench-2026-03-08-143542.ips", tmp_path / "link.ips"
+    report.write_text(CRASH)
+    link.symlink_to(report)
+    assert isinstance(crashes.read_file(report), crashes.Crash)
+    assert isinstance(crashes.read_file(link), Unreadable)
+    assert isinstance(crashes.read_file(tmp_path / "gone.ips"), Unreadable)
+    monkeypatch.setattr(crashes, "REPORT_BYTES_MAX", 100)
+    assert isinstance(crashes.read_file(report), Unreadable)
+
+
 # pymobiledevice3 --------------------------------------------------------------------------------------------------
 
 ATTACHED = json.dumps([

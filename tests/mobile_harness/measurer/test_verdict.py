@@ -166,11 +166,21 @@ def test_the_runner_s_own_meters_win_and_come_on_the_host_s_clock() -> None:
         Phase(name="measure", edge="end", took_ns=1), power(7),
         loaded=vitals(50), ended=vitals(108),
     )  # fmt: skip
-    pair = surroundings.power(done, session(), cooled())
+    probed = cooled(probes=(gauge(0, 9),))
+    pair = surroundings.power(done, session(), probed)
     assert isinstance(pair, PowerPair)
     assert [sample.rails_uws["cpu"] for sample in (*pair.idle, *pair.load)] == [0, 100, 110, 900]
     assert [sample.gauge.at_ns for sample in pair.load] == [106 * S, 107 * S]
     assert (pair.inferences, pair.load[0].gauge.counter_raw, pair.load[0].gauge.voltage_mv) == (900, None, 4000.0)
+    assert pair.probes == probed.probes
+
+
+def test_inferences_that_were_not_timed_take_energy_too() -> None:
+    told = Phase(name="measure", edge="end", took_ns=1, runs=900, calls=912)
+    rested = cooled(idle=(gauge(0, 9), gauge(S, 8)))
+    pair = surroundings.power(finish(told, loaded=vitals(20), ended=vitals(30)), session(), rested)
+    assert isinstance(pair, PowerPair)
+    assert pair.inferences == session().warmup.runs + 912
 
 
 def pair(start_s: int, idle_uah: int = 1_000, load_uah: int = 5_000) -> PowerPair:

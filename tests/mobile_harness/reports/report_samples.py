@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 from mobile_harness.records import Cell, DeviceInfo, Doubt, Failure, Parity, RunPlan, RunRecord, Session, Warmup
+from mobile_harness.records.state import Cooled, Energy, Placement, Temperature, Thermal, Unavailable, Vitals
 from toolkit.core.artifacts import (
     KeptFloat,
     LayerError,
@@ -398,9 +399,54 @@ def extreme_run() -> RunRecord:
     return dataclasses.replace(run, cells=tuple(cells))
 
 
+def _vitals(celsius: float, status: int) -> Vitals:
+    skin = Temperature(name="VIRTUAL-SKIN", part="skin", celsius=celsius, status=status)
+    thermal = Thermal(status=status, overridden=False, source="current", temperatures=(skin,), skipped=0)
+    return Vitals(at_ns=0, thermal=thermal)
+
+
+def warm_run() -> RunRecord:
+    """Two phones that tell of heat, memory, placement and energy; the larger the build, the more it throttles."""
+    cells = []
+    for device in (PIXEL, GALAXY):
+        for at, entry in enumerate(BUILDS[2:]):
+            plain = cell(entry, device, sessions=3, runs=600)
+            sessions = tuple(_warmed(item, 33.0 + at, 0.0004 * (4 - at)) for item in plain.sessions)
+            energy = Energy(
+                method="power_monitors" if device is PIXEL else "charge_counter",
+                per_inference_uj=2_900.0 - 480 * at,
+                idle_uw=612_000.0,
+                pairs=5,
+                spread=0.041,
+                resolution_uj=3.1,
+                declined=() if device is PIXEL else ("power_monitors: the device has none",),
+            )
+            none = Unavailable(reason="the battery is charging: its gauge tells nothing of the load")
+            cells.append(dataclasses.replace(plain, sessions=sessions, energy=none if at == 3 else energy))
+    return run_of(tuple(cells))
+
+
+def _warmed(item: Session, start_c: float, climb: float) -> Session:
+    times = tuple(int(value * (1 + climb * max(at - 200, 0))) for at, value in enumerate(item.latency_ns))
+    placement = Placement(
+        requested="gpu", delegated_nodes=31, total_nodes=64, partitions=2, fallback=False, evidence="31 of 64 nodes"
+    )
+    return dataclasses.replace(
+        item,
+        latency_ns=times,
+        cooled=Cooled(waited_s=41.5, reached=item.index != 1, reason="", vitals=_vitals(start_c, 0)),
+        after=_vitals(start_c + 3.5 + 10 * climb, 1 if climb > 0.001 else 0),
+        pss_after_load_kb=52_000,
+        pss_end_kb=58_000 + 100 * item.index,
+        mean_mhz=(1_704.0, 2_367.5),
+        placement=placement,
+    )
+
+
 RUNS: dict[str, Callable[[], RunRecord]] = {
     "demo": demo_run,
     "lab": lab_run,
+    "warm": warm_run,
     "empty": empty_run,
     "failed": failed_run,
     "unscored": unscored_run,
@@ -423,24 +469,37 @@ HOSTILE = (
 )
 
 
-def _hostile(value: object) -> object:
+def hostile(value: object) -> object:
+    """Return a value with the same hostile text in every field that holds free text; words with a type stay."""
     if isinstance(value, str):
         return HOSTILE
     if isinstance(value, tuple):
-        return tuple(_hostile(item) for item in value)
+        return tuple(hostile(item) for item in value)
     if isinstance(value, dict):
-        return {f"{HOSTILE} {at}": _hostile(item) for at, item in enumerate(value.values())}
+        return {f"{HOSTILE} {at}": hostile(item) for at, item in enumerate(value.values())}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = {"kind", "outcome", "verdict", "platform", "layout", "colour"}
+        kept = {"kind", "outcome", "verdict", "platform", "layout", "colour", "part", "method", "source"}
+        kept |= {"metric", "unit", "status", "side", "gate_kinds", "gate_metrics", "counts"}
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        if isinstance(value, Failure):
-            kept = set()
-        return type(value)(**{name: item if name in kept else _hostile(item) for name, item in fields.items()})
+        return type(value)(
+            **{
+                name: item if name in kept and not _free(value, name) else hostile(item)
+                for name, item in fields.items()
+            }
+        )
     return value
 
 
+_FREE = {(Failure, "kind"), (Doubt, "kind"), (Score, "method"), (Score, "metric"), (DataEntry, "method")}
+"""Fields of these names that are free text all the same."""
+
+
+def _free(value: object, name: str) -> bool:
+    return (type(value), name) in _FREE or (isinstance(value, Manifest) and name == "source")
+
+
 def hostile_run() -> RunRecord:
-    """The demo run with the same hostile text in every field that holds free text."""
-    made = _hostile(demo_run())
+    """The warm run with the same hostile text in every field that holds free text."""
+    made = hostile(warm_run())
     assert isinstance(made, RunRecord)
     return made

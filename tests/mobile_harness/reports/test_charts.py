@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import compared_samples as compared
 import report_samples as samples
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from mobile_harness.reports import _charts, _vega
+from mobile_harness.reports import _chart_changes, _chart_tradeoff, _charts, _vega
 from mobile_harness.reports._document import document_of
 
 
-def charts_of(run: str) -> dict[str, _charts.Chart]:
+def charts_of(run: str) -> dict[str, _vega.Chart]:
     return {chart.title: chart for chart in _charts.charts(document_of(samples.RUNS[run]()))}
 
 
@@ -22,10 +24,12 @@ def test_golden_specifications(snapshot: SnapshotAssertion):
     assert json.loads(json.dumps(specifications)) == snapshot(extension_class=JSONSnapshotExtension)
 
 
-def test_a_host_run_has_the_six_charts():
+def test_a_host_run_has_these_charts():
     assert list(charts_of("demo")) == [
         "Accuracy and size",
-        "Accuracy and latency",
+        "Accuracy, latency and size",
+        "Distribution of the latency",
+        "Latency over time",
         "Spread of the latency",
         "Time to the first result",
         "Peak memory",
@@ -67,7 +71,7 @@ def test_the_front_joins_builds_that_no_other_beats_on_both():
         {"x": 2.0, "value": 70.0},
     ]
 
-    assert _charts._front(points) == [{"x": 1.0, "value": 80.0}, {"x": 2.0, "value": 90.0}]
+    assert _chart_tradeoff._front(points) == [{"x": 1.0, "value": 80.0}, {"x": 2.0, "value": 90.0}]
 
 
 def test_the_budget_is_below_the_float_model():
@@ -77,7 +81,7 @@ def test_the_budget_is_below_the_float_model():
 
 
 def test_a_stand_in_has_no_place_in_the_latency_chart():
-    chart = charts_of("extreme")["Accuracy and latency"]
+    chart = charts_of("extreme")["Accuracy, latency and size"]
 
     assert {value["target"] for value in chart.spec["data"]["values"]} == {"onnx", "tflite"}
 
@@ -95,3 +99,68 @@ def test_drawing_escapes_labels():
     assert "<img" not in svg
     assert "style=" not in svg
     assert svg.startswith('<svg role="img" aria-label="&quot;>&lt;script>alert(1)&lt;/script>"')
+
+
+def test_phones_that_tell_of_energy_and_heat_have_charts_of_them():
+    titles = charts_of("warm")
+
+    assert {"Energy on Pixel 8", "Heat on Pixel 8", "Latency over time on SM-S921N"} <= set(titles)
+    energy = titles["Energy on SM-S921N"]
+    assert [row[:3] for row in energy.rows] == [
+        ("onnx-float32", "charge counter", "2.90"),
+        ("onnx-static-int8", "charge counter", "2.42"),
+        ("tflite-float32", "charge counter", "1.94"),
+    ]
+    assert titles["Heat on Pixel 8"].rows[0][2:6] == ("33.0", "36.5", "0 to 1", "41.5")
+
+
+def test_throttling_is_a_line_that_climbs():
+    chart = charts_of("warm")["Latency over time on Pixel 8"]
+
+    line = [value["change"] for value in chart.spec["data"]["values"] if value["build"] == "onnx-float32"][:40]
+    assert line[-1] - line[0] > 30
+    assert next(row for row in chart.rows if row[0] == "onnx-float32")[5].startswith("+")
+
+
+def test_a_build_that_another_beats_on_all_three_is_pale():
+    points = [
+        {"x": 1.0, "value": 90.0, "bytes": 5},
+        {"x": 2.0, "value": 90.0, "bytes": 6},
+        {"x": 3.0, "value": 95.0, "bytes": 9},
+        {"x": 3.0, "value": 80.0, "bytes": 1},
+    ]
+
+    assert _chart_tradeoff._unbeaten(points) == {0, 2, 3}
+
+
+def test_many_builds_draw_the_advised_and_the_fastest():
+    document = document_of(samples.lab_run())
+    row = next(row for row in document.rows if row.performance)
+    done = [
+        (
+            dataclasses.replace(row, build_id=f"b{at}", advised=at == 30),
+            dataclasses.replace(row.performance, median_ns=at),
+        )
+        for at in range(1, 31)
+    ]
+
+    kept = [item.build_id for item, _ in _charts.chosen(done)]
+
+    assert kept == [*(f"b{at}" for at in range(1, 12)), "b30"]
+
+
+def test_the_chart_of_a_comparison_and_of_a_trend(snapshot: SnapshotAssertion):
+    (phone, _) = compared.history().trends
+    made = [_chart_changes.intervals(compared.lab_comparison()), _chart_changes.trend(phone)]
+
+    assert json.loads(json.dumps([chart.spec for chart in made])) == snapshot(extension_class=JSONSnapshotExtension)
+
+
+def test_intervals_that_reach_far_do_not_squeeze_the_rest():
+    chart = _chart_changes.intervals(compared.unlike_comparison())
+
+    (low, high) = chart.spec["layer"][3]["encoding"]["x"]["scale"]["domain"]
+    ends = [
+        value for item in chart.spec["data"]["values"] for value in (item["low"], item["high"]) if value is not None
+    ]
+    assert -high == low <= min(ends) <= max(ends) <= high < 300

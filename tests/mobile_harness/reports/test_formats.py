@@ -6,8 +6,10 @@ import csv
 import dataclasses
 import io
 import re
+from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
+import compared_samples as compared
 import pytest
 import report_samples as samples
 from syrupy.assertion import SnapshotAssertion
@@ -17,6 +19,7 @@ from mobile_harness.records import RunRecord
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import markdown, text
 from mobile_harness.reports._document import document_of
+from mobile_harness.reports.base import Document
 from toolkit.core import discovery
 from toolkit.core.manifest import BuildEntry
 
@@ -59,6 +62,83 @@ def test_golden_of_the_long_formats(format_name: str, run: str, snapshot: Snapsh
     assert without_charts(shown) == snapshot(extension_class=golden_of(format_name), name=run)
 
 
+@pytest.mark.parametrize("name", compared.COMPARISONS)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_golden_of_a_comparison(format_name: str, name: str, snapshot: SnapshotAssertion):
+    if format_name in ("html", "json") and name != "unlike":
+        pytest.skip("long: one of them tells all")
+    shown = discovery.load(ROOM, format_name).render_comparison(compared.COMPARISONS[name]())
+
+    assert without_charts(shown) == snapshot(extension_class=golden_of(format_name), name=name)
+
+
+@pytest.mark.parametrize("name", compared.HISTORIES)
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_golden_of_a_history(format_name: str, name: str, snapshot: SnapshotAssertion):
+    shown = discovery.load(ROOM, format_name).render_history(compared.HISTORIES[name]())
+
+    assert without_charts(shown) == snapshot(extension_class=golden_of(format_name), name=name)
+
+
+def test_a_gate_that_fails_fails_junit_in_the_same_cells_and_no_other():
+    found = compared.lab_comparison()
+
+    root = ET.fromstring(discovery.load(ROOM, "junit").render_comparison(found))
+
+    failed = [case.get("name") for case in root.iter("testcase") if case.find("failure") is not None]
+    assert found.gate.failed
+    assert len(failed) == len(found.gate.regressed) == int(root.get("failures"))
+    calm = ET.fromstring(discovery.load(ROOM, "junit").render_comparison(compared.calm_comparison()))
+    assert calm.get("failures") == "0"
+
+
+def test_a_comparison_has_a_case_for_each_cell_and_each_build():
+    found = compared.unlike_comparison()
+
+    root = ET.fromstring(discovery.load(ROOM, "junit").render_comparison(found))
+
+    assert int(root.get("tests")) == len(found.cells) + len(found.builds)
+    skipped = [case for case in root.iter("testcase") if case.find("skipped") is not None]
+    assert any("runtime version" in case.find("skipped").get("message") for case in skipped)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        lambda: markdown.render(document_of(samples.big_run(600))),
+        lambda: markdown.render(document_of(samples.hostile_run())),
+        lambda: markdown.render_comparison(compared.hostile_comparison()),
+        lambda: markdown.render_history(compared.hostile_history()),
+        lambda: markdown.render(document_of(dataclasses.replace(samples.demo_run(), build_dir="x" * 200_000))),
+        lambda: markdown.render(long_names()),
+    ],
+)
+def test_markdown_fits_a_comment(shown: Callable[[], str]):
+    page = shown()
+
+    assert len(page) < 65_536
+    assert page.count("<details>") == page.count("</details>")
+    assert "<script" not in page
+
+
+def long_names() -> Document:
+    document = document_of(samples.demo_run())
+    rows = tuple(dataclasses.replace(row, build_id="b" * 50_000, device_name="d" * 50_000) for row in document.rows)
+    return dataclasses.replace(document, model="m" * 100_000, rows=rows)
+
+
+@pytest.mark.parametrize("format_name", [name for name in FORMATS if name not in ("html", "json", "csv")])
+def test_hostile_comparisons_and_histories_steer_nothing(format_name: str):
+    report = discovery.load(ROOM, format_name)
+
+    for shown in (
+        report.render_comparison(compared.hostile_comparison()),
+        report.render_history(compared.hostile_history()),
+    ):
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+
+
 @pytest.mark.parametrize("format_name", [name for name in FORMATS if name != "html"])
 def test_hostile_names_steer_nothing(format_name: str):
     shown = discovery.load(ROOM, format_name).render(document_of(samples.hostile_run()))
@@ -85,7 +165,7 @@ def test_markdown_gives_names_no_meaning():
     assert "@team" not in shown
     rows = [line for line in shown.splitlines() if line.startswith("| ")]
     cells = {len(re.split(r"(?<!\\)\|", row)) for row in rows}
-    assert cells == {13, 7, 6}  # the matrix, the outputs and the layers: no name adds a column
+    assert cells == {13, 7, 6, 8}  # the matrix, outputs, layers and downloads: no name adds a column
 
 
 def test_csv_has_a_line_a_row_and_no_formula():

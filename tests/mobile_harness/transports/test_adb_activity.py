@@ -65,4 +65,6 @@ def test_the_command_opens_an_app_or_says_why_not(farm, capsys: pytest.CaptureFi
     assert execute(["devices", "open", "adb:virtual-1", f"{PACKAGE}/.MainActivity"]) == 3
     assert "Did you mean 'adb:virtual-0'" in capsys.readouterr().err
     assert execute(["devices", "open", "adb:virtual-0", "org.else/.Main"]) == 5
-    assert "does not exist" in capsys.readouterr().err
+    assert "does not exist." in capsys.readouterr().err
+    assert execute(["devices", "open", "adb:virtual-0", "nonsense; reboot"]) == 3
+    assert "is no package/activity" in capsys.readouterr().err

@@ -112,3 +112,5 @@ def test_a_file_is_whole_bounded_or_an_error() -> None:
 def test_a_shell_that_tells_no_process_is_none_we_can_end() -> None:
     with pytest.raises(AdbFailed, match="does not tell its process"):
         run(packet(STDOUT, b"sh: syntax error: unexpected end\n") + packet(EXIT, b"\x01"))
+    with pytest.raises(AdbFailed, match="does not tell its process"):
+        run(packet(STDOUT, b"9" * 10_000 + b"\n") + packet(EXIT, b"\0"))

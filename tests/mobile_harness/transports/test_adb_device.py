@@ -12,11 +12,12 @@ from adb_lab import PACKAGE, PrivateServer, use, write_app
 from bench_builds import make_folder
 
 from mobile_harness import bench, deployer, lab, plans
-from mobile_harness.transports import _adb_place, adb
+from mobile_harness.transports import _adb_place, _ownership, adb
 from mobile_harness.transports._adb_device import AdbDevice
 from mobile_harness.transports.base import DeviceFailed, Job
 from mobile_harness.virtual_device import faults
 from mobile_harness.virtual_device.android import factory
+from mobile_harness.virtual_device.android.call import Trouble
 from mobile_harness.wire.messages import Result
 from mobile_harness.wire.transcript import Collector, read_file
 from toolkit.core import manifest, store
@@ -303,6 +304,40 @@ def test_settings_are_changed_while_we_measure_and_restored(boot, tools: Tools, 
     device.cleanup()
     assert settings_of(farm) == before
     assert device._session.run(["ls", "-a", "/data/local/tmp"], 5).text.split() == [".", ".."]
+
+
+class ReadOnly(dict[tuple[str, str], str]):
+    """Settings that refuse, as on phones whose maker asks for a switch of its own."""
+
+    def __setitem__(self, key: tuple[str, str], value: str) -> None:
+        raise Trouble("java.lang.SecurityException: Permission denial: writing to settings", 255)
+
+
+def test_settings_that_cannot_be_restored_are_told_and_stay_noted(boot, tools: Tools, blob) -> None:
+    farm = boot()
+    settings = farm[0].system.settings
+    settings["global", "window_animation_scale"] = "1.5"
+    device = only(tools)
+    device.push(blob)
+    farm[0].system.settings = ReadOnly(settings)
+    told: list[Event] = []
+    device._emit = told.append
+    device.cleanup()
+    assert "are not restored: window_animation_scale: " in told[0].message
+    assert device._session.look(f"{_adb_place.ROOT}/undo") is not None
+    farm[0].system.settings = dict(farm[0].system.settings)
+    device.cleanup()
+    assert settings_of(farm) == {"window_animation_scale": "1.5"}
+    assert device._session.look(_adb_place.ROOT) is None
+
+
+@pytest.mark.parametrize("first", ["²", "9" * 5000, "", "date: not found"])
+def test_whose_folders_lie_there_is_read_without_trust(first: str) -> None:
+    name = _ownership.new_name()
+    stranger = f"00000000{name[8:]}"
+    text = f"{first}\n1 {name}/alive\n1 {stranger}/alive\n1 ../../x/alive\n"
+    owned = _adb_place.read_owned(text)
+    assert (owned.living, owned.dead) == ((name, stranger), ())
 
 
 def test_what_a_killed_process_left_is_swept_and_restored(boot, tools: Tools, blob) -> None:

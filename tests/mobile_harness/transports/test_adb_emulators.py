@@ -66,7 +66,7 @@ def test_one_is_created_booted_used_and_ended_from_the_command_line(
     assert execute(["devices", "stop", "lab35"]) == 0
     assert not psutil.pid_exists(running["pid"]) or psutil.Process(running["pid"]).status() == psutil.STATUS_ZOMBIE
     assert execute(["devices", "stop", "lab35"]) == 3
-    assert "Unknown emulator that palmtop started" in capsys.readouterr().err
+    assert "palmtop has started no device" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import io
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from mobile_harness.adb.address import Server, is_listening, servers_of
 from mobile_harness.adb.errors import AdbFailed
 from mobile_harness.adb.session import Route, Session
 from mobile_harness.adb.shell import service_of
+from mobile_harness.transports._adb_trouble import steadily
 from mobile_harness.virtual_device import faults
 from toolkit.core import process
 from toolkit.core.clock import SystemClock
@@ -113,6 +115,29 @@ def test_an_unknown_device_is_named_at_once(adb_server: PrivateServer) -> None:
     assert caught.value.kind == "not_found"
     with pytest.raises(AdbFailed, match="did not come back within 1 s"):
         session.recover(1)
+
+
+def test_a_device_that_was_looked_for_in_vain_is_looked_for_but_once(adb_server: PrivateServer) -> None:
+    session = Session([Route(server=adb_server.server, serial="nobody")], "adb:nobody", SystemClock())
+    looks: list[float] = []
+    for most_s in (2.0, 30.0):
+        started = time.monotonic()
+        with pytest.raises(AdbFailed, match=r"not found|not attached"):
+            steadily(session, lambda: session.run(["true"], 5), most_s)
+        looks.append(time.monotonic() - started)
+    assert session.given_up
+    assert looks[0] >= 2.0
+    assert looks[1] < 2.0
+    assert steadily(session, lambda: 7) == 7
+    assert not session.given_up
+
+
+def test_nobody_waits_for_a_device_once_the_program_is_being_ended(adb_server: PrivateServer) -> None:
+    session = Session([Route(server=adb_server.server, serial="nobody")], "adb:nobody", SystemClock())
+    started = time.monotonic()
+    with process.ending(), pytest.raises(AdbFailed, match="did not come back"):
+        session.recover(30)
+    assert time.monotonic() - started < 5
 
 
 def test_the_command_line_is_quoted_once() -> None:

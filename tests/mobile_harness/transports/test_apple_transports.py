@@ -373,4 +373,7 @@ def test_a_simulator_is_booted_and_stopped_by_name(mac: AppleLab, capsys: pytest
     assert execute(["devices", "stop", BOOTED]) == 3  # it was booted before: it is not ours to stop
     assert execute(["devices", "stop", RESTING]) == 0
     assert {item["udid"]: item["state"] for item in mac.state["simulators"]}[RESTING] == "Shutdown"
+    capsys.readouterr()
+    assert execute(["devices", "boot", "iphone 15"]) == 3
+    assert "Did you mean 'iPhone 15'" in capsys.readouterr().err
     mac.change(lambda state: state.update(runtimes=[runtime("18.0")]))

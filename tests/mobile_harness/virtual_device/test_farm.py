@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from mobile_harness.virtual_device import background
-from mobile_harness.virtual_device.__main__ import planned
 from mobile_harness.virtual_device.farm import FarmFailed, start_farm
-from mobile_harness.virtual_device.faults import AppCrashes, Offline
+from mobile_harness.virtual_device.faults import KINDS, AppCrashes, Offline, planned
 from toolkit.core import process
 from toolkit.core.errors import SettingsError, UsageError
 
@@ -39,11 +38,19 @@ def test_a_count_out_of_range(count: int) -> None:
 
 
 def test_faults_are_planned_for_one_or_all() -> None:
-    found = planned(["offline", "2/app_crashes:after_frames=9"])
+    found = planned(["offline", "2/app_crashes:after_frames=9"], 3)
     assert found == {None: [Offline()], 2: [AppCrashes(after_frames=9)]}
     with start_farm(3, faults=found) as farm:
         assert [device.faults.peek(AppCrashes) is not None for device in farm.devices] == [False, False, True]
         assert all(device.faults.holding(Offline) for device in farm.devices)
+
+
+def test_a_fault_of_a_device_that_does_not_start_is_told() -> None:
+    with pytest.raises(SettingsError, match="0 to 1"):
+        planned(["2/offline"], 2)
+    with pytest.raises(SettingsError, match="Unknown fault '²/offline'"):
+        planned(["²/offline"], 2)
+    assert not {"fault", "condition", "moment"} & KINDS.keys()
 
 
 def test_a_device_that_does_not_come_online_is_named(adb, monkeypatch: pytest.MonkeyPatch) -> None:

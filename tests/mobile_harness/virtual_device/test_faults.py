@@ -176,7 +176,7 @@ def test_a_slow_link_and_latency_take_time(adb, one, tmp_path: Path) -> None:
 
 
 def test_a_hot_device_cools_down(adb, one) -> None:
-    farm = one(faults.Hot(skin_c=47.0, status=4, cools_s=0.8))
+    farm = one(faults.Hot(skin_c=47.0, status=4, cools_s=1.5))
 
     def felt() -> tuple[int, float]:
         text = adb.shell(farm[0], "dumpsys thermalservice").stdout
@@ -185,8 +185,8 @@ def test_a_hot_device_cools_down(adb, one) -> None:
         return status, float(current.partition("mValue=")[2].split(",")[0])
 
     first = felt()
-    assert first[0] >= 3
-    assert first[1] > 44
+    assert first[0] >= 2  # a busy machine may take half of its cooling to ask
+    assert first[1] > 38
     while felt() != (0, 31.0):
         assert felt()[1] <= first[1]
     assert int(adb.shell(farm[0], "cat /sys/class/thermal/thermal_zone0/temp").stdout) == 31_000

@@ -160,6 +160,16 @@ def test_what_a_shell_refuses(sh: Callable[..., Said], text: str, code: int, wor
     assert words in found[2]
 
 
+def test_patterns_find_names_behind_plain_steps_links_and_live_files(sh: Callable[..., Said]) -> None:
+    def found(pattern: str) -> str:
+        return sh(f"cd /data/local/tmp; mkdir -p d/e .h; touch d/e/x.txt .h/y.txt; echo {pattern}")[1]
+
+    assert found("d/e/*.txt d/*/x.txt ./d/e/x*") == "d/e/x.txt d/e/x.txt ./d/e/x.txt\n"
+    assert found("/sdcard/../../data/local/tmp/d/[e]") == "/sdcard/../../data/local/tmp/d/[e]\n"
+    assert found("*/y.txt .h/*") == "*/y.txt .h/y.txt\n"
+    assert found("/sys/class/power_supply/*/charge_counter") == "/sys/class/power_supply/battery/charge_counter\n"
+
+
 def test_a_native_program_is_refused_out_loud(sh: Callable[..., Said], device: VirtualDevice) -> None:
     device.system.files.put("/data/local/tmp/tool", b"\x7fELF\x02\x01\x01", 0o755)
     code, _, err = sh("/data/local/tmp/tool --flag")

@@ -51,6 +51,12 @@ def test_a_whole_transcript_is_verified_without_gaps() -> None:
     assert done.bodies(Beat) == (BODIES[0], BODIES[4])
 
 
+@given(st.integers(0, len(file_of())), st.sets(st.sampled_from(LINES)))
+def test_a_file_reads_the_same_whatever_came_live(size: int, came: set[str]) -> None:
+    data = file_of()[:size]
+    assert read_file(data, collect(tuple(came)).by_text) == read_file(data)
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.permutations(LINES), st.data())
 def test_order_repetition_prefixes_and_line_ends_do_not_matter(lines: list[str], data: st.DataObject) -> None:

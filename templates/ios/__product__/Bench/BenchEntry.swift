@@ -7,7 +7,8 @@ import UIKit
 /// One session of palmtop-bench/1 in this process, which ends with it: exit code 0 measured, 1 an error was told, 2 the
 /// order makes no sense. Lines go to standard output, the result to `Documents/palmtop/<run>.jsonl`.
 enum BenchEntry {
-    static func begin() {
+    @MainActor static func begin() {
+        UIDevice.current.isBatteryMonitoringEnabled = true
         let thread = Thread { exit(run(CommandLine.arguments)) }
         thread.qualityOfService = .userInteractive
         thread.stackSize = 8 << 20
@@ -21,10 +22,20 @@ enum BenchEntry {
             let session = try BenchSession(order, engines: Engines.all, home: home) { frame in
                 FileHandle.standardOutput.write(Data("\(frame)\n".utf8))
             }
-            return session.run(as: identity) ? 0 : 1
+            return session.run(as: identity, batteryPercent: batteryPercent) ? 0 : 1
         } catch {
             FileHandle.standardError.write(Data("palmtop: \(error)\n".utf8))
             return 2
+        }
+    }
+
+    /// A simulator has no battery.
+    @Sendable private static func batteryPercent() -> Int? {
+        DispatchQueue.main.sync {
+            MainActor.assumeIsolated {
+                let level = UIDevice.current.batteryLevel
+                return level < 0 ? nil : Int((level * 100).rounded())
+            }
         }
     }
 

@@ -52,10 +52,11 @@ private fun answer(arguments: List<String>) {
     }
 }
 
-/** `instrument PACKAGE HOME --palmtop=ORDER`: the order as `am instrument -e palmtop ORDER` gives it. */
+/** `instrument PACKAGE HOME [coarse] --palmtop=ORDER`: the order as `am instrument -e palmtop ORDER` gives it. */
 private fun instrument(arguments: List<String>) {
     val (packageName, home) = arguments
     val order = arguments.first { it.startsWith("--palmtop=") }.removePrefix("--palmtop=")
+    if ("coarse" in arguments) Meter.keptMs = 30_000
     val entry = Class.forName("$packageName.BenchInstrumentation").getConstructor().newInstance() as Instrumentation
     entry.fakeContext = Context().apply {
         fakePackage = packageName

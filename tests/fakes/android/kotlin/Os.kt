@@ -26,6 +26,7 @@ object Build {
         const val Q = 29
         const val R = 30
         const val S = 31
+        const val VANILLA_ICE_CREAM = 35
     }
 }
 
@@ -48,6 +49,7 @@ class BatteryManager {
     fun getIntProperty(id: Int): Int = when (id) {
         BATTERY_PROPERTY_CAPACITY -> 80
         BATTERY_PROPERTY_CURRENT_NOW -> -250_000
+        BATTERY_PROPERTY_CHARGE_COUNTER -> 3_000_000
         else -> Int.MIN_VALUE
     }
 
@@ -55,6 +57,10 @@ class BatteryManager {
         const val BATTERY_PROPERTY_CHARGE_COUNTER = 1
         const val BATTERY_PROPERTY_CURRENT_NOW = 2
         const val BATTERY_PROPERTY_CAPACITY = 4
+        const val EXTRA_STATUS = "status"
+        const val EXTRA_LEVEL = "level"
+        const val EXTRA_SCALE = "scale"
+        const val EXTRA_VOLTAGE = "voltage"
     }
 }
 

@@ -70,6 +70,7 @@ class Loaded(private val process: RuntimeProcess, private val id: Int, val input
 
     fun run(feeds: Map<String, ByteArray>): Map<String, ByteArray> = synchronized(process) {
         check(!isClosed) { "the session is closed" }
+        Meter.calls.incrementAndGet()
         val ordered = inputs.map { feeds.getValue(it.name) }
         process.ask(mapOf("do" to "run", "id" to id, "sizes" to ordered.map { it.size }), ordered)
         val sizes = process.answer()["sizes"] as List<*>

@@ -23,6 +23,7 @@ public final class BenchSession {
     private let home: URL
     private let channel: BenchChannel
     private var phase = "start"
+    private var batteryPercent: @Sendable () -> Int? = { nil }
 
     /// Makes the result file; `live` gets every frame, without its line end.
     public init(
@@ -35,7 +36,11 @@ public final class BenchSession {
     }
 
     /// Runs the session and says whether it was measured; whatever goes wrong is told, never thrown.
-    public func run(as identity: BenchIdentity) -> Bool {
+    ///
+    /// How full the battery is, is asked around `measure` alone. It is no energy: one percent is some hundred joules.
+    /// The system tells no app more, so there is neither a phase `idle` nor a record `power`.
+    public func run(as identity: BenchIdentity, batteryPercent: @escaping @Sendable () -> Int? = { nil }) -> Bool {
+        self.batteryPercent = batteryPercent
         do {
             try measured(identity)
         } catch {
@@ -163,7 +168,7 @@ public final class BenchSession {
         begin("measure")
         let done = try BenchTiming.measure(
             call, plan: order.plan, typicalNs: warmed.typicalNs, series: series, progress: { try progressed("measure", $0) })
-        finish("measure", tookNs: done.tookNs, runs: done.runs)
+        finish("measure", tookNs: done.tookNs, runs: done.runs, calls: done.calls)
         sayEnvironment("end")
         sayMemory("end")
         sayResult(series.kept, done)
@@ -184,9 +189,13 @@ public final class BenchSession {
     }
 
     private func sayEnvironment(_ at: String) {
+        let battery = batteryPercent().map { Json.object(["raw": .whole(Int64($0)), "unit_guess": "percent"]) }
         channel.say(
             "env",
-            ["at": .text(at), "thermal": Machine.thermal.map(Json.text), "low_power": Machine.isLowPower.map(Json.truth)])
+            [
+                "at": .text(at), "thermal": Machine.thermal.map(Json.text), "battery": battery,
+                "low_power": Machine.isLowPower.map(Json.truth),
+            ])
     }
 
     private func sayMemory(_ at: String) {
@@ -239,12 +248,13 @@ public final class BenchSession {
         channel.progressed(name, 0)
     }
 
-    private func finish(_ name: String, tookNs: Int64? = nil, runs: Int? = nil, converged: Bool? = nil) {
+    private func finish(_ name: String, tookNs: Int64? = nil, runs: Int? = nil, converged: Bool? = nil, calls: Int? = nil) {
         channel.say(
             "phase",
             [
                 "name": .text(name), "edge": "end", "took_ns": tookNs.map(Json.whole),
                 "runs": runs.map { .whole(Int64($0)) }, "converged": converged.map(Json.truth),
+                "calls": calls.map { .whole(Int64($0)) },
             ])
     }
 }

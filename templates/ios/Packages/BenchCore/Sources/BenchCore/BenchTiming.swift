@@ -24,6 +24,8 @@ enum BenchTiming {
     struct Measured {
         let runs: Int
         let stride: Int
+        /// The untimed ones, too.
+        let calls: Int
         let tookNs: Int64
     }
 
@@ -71,7 +73,7 @@ enum BenchTiming {
         let stride = max(1, Int((plan.minSeconds * 1e9 / typicalNs / Double(storedMax)).rounded(.up)))
         let start = BenchClock.now()
         let (enough, most) = (start + nanoseconds(plan.minSeconds), start + nanoseconds(plan.maxSeconds))
-        var (before, now, runs, flushAt) = (start, start, 0, start + flushNs)
+        var (before, now, runs, untimed, flushAt) = (start, start, 0, 0, start + flushNs)
         while runs == 0 || (now < most && (runs < plan.minRuns * stride || now < enough)) {
             before = BenchClock.now()
             try call()
@@ -82,12 +84,13 @@ enum BenchTiming {
                 series.flush()
                 try progress(runs)
                 try call()
+                untimed += 1
                 flushAt = BenchClock.now() + flushNs
             }
         }
         if runs < stride { _ = series.keep(now - before) }
         series.flush()
-        return Measured(runs: runs, stride: stride, tookNs: now - start)
+        return Measured(runs: runs, stride: stride, calls: runs + untimed, tookNs: now - start)
     }
 
     private static func nanoseconds(_ seconds: Double) -> Int64 { Int64(seconds * 1e9) }

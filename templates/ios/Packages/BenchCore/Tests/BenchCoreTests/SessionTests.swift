@@ -60,10 +60,10 @@ private final class Lines: @unchecked Sendable {
         return try BenchOrder.read(["app", "--palmtop=\(word)", "-NSDoubleLocalizedStrings"], home: home)
     }
 
-    private func run(_ order: BenchOrder) throws -> (isMeasured: Bool, records: [String]) {
+    private func run(_ order: BenchOrder, batteryPercent: Int? = nil) throws -> (isMeasured: Bool, records: [String]) {
         let lines = lines
         let session = try BenchSession(order, engines: [DoublingEngine()], home: home) { lines.add($0) }
-        let isMeasured = session.run(as: BenchIdentity(app: "tests", version: "1"))
+        let isMeasured = session.run(as: BenchIdentity(app: "tests", version: "1")) { batteryPercent }
         let text = try String(contentsOf: order.resultFile(home: home), encoding: .utf8)
         return (isMeasured, text.split(separator: "\n").map(String.init))
     }
@@ -77,6 +77,13 @@ private final class Lines: @unchecked Sendable {
         #expect(records.last?.contains(#""exit":"ok","records":\#(records.count - 1),"sha256":"\#(Sha256.hex(before.utf8))""#) == true)
         #expect(lines.all.count == records.count)
         #expect(records.contains { $0.contains(#""code":"random_inputs""#) })
+    }
+
+    @Test func aBatteryLevelIsToldAndNeverAsEnergy() throws {
+        let records = try run(order(), batteryPercent: 57).records
+        #expect(records.filter { $0.contains(#""battery":{"raw":57,"unit_guess":"percent"}"#) }.count == 2)
+        #expect(!records.contains { $0.contains(#""t":"power""#) || $0.contains(#""name":"idle""#) })
+        #expect(records.filter { $0.contains(#""calls":"#) }.count == 1)
     }
 
     @Test(arguments: [

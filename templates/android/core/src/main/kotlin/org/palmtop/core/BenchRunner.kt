@@ -4,30 +4,10 @@ package org.palmtop.core
 import java.io.File
 import java.util.Random
 
-/** What a bench session asks of the device that it runs on. Fields that the device does not tell are null. */
-interface DeviceState {
-    /** Fields of the record `hello`: `app`, `app_ver`, `os`, `device`, `pid`, `page_size`, `clock`. */
-    fun identity(): Map<String, Any?>
-
-    /** Fields of `mem`: `rss_kb`, `peak_kb`. */
-    fun memory(): Map<String, Any?>
-
-    /** Lets the peak of memory count from now, and says whether the system did. */
-    fun resetPeak(): Boolean
-
-    /** Fields of `env`: `thermal`, `battery`, `low_power`, `foreground`, `cpu_mask`, `load_1m`. */
-    fun environment(): Map<String, Any?>
-
-    /** Fields of `therm`: `status`, `headroom`; null where the device tells none. */
-    fun heat(): Map<String, Any?>?
-
-    /** Fields of `power`: `current_raw`, `counter_raw`; null where the device tells none. */
-    fun power(): Map<String, Any?>?
-}
-
 /**
- * One session, phase by phase: load cold, parity, load warm, first, warm-up, measure; each told as it ends.
+ * One session, phase by phase: idle, load cold, parity, load warm, first, warm-up, measure; each told as it ends.
  *
+ * `idle` is a rest before anything is loaded, where the plan asks for one and a meter can count what it takes.
  * `load_cold` is the first load of the process, the runtime's library being loaded before it. Parity runs on that first
  * session. `load_warm` loads the file again after the first session was closed, and `first` is the first inference of
  * the second. What is timed is [InferenceEngine.run] with filled buffers: neither preprocessing nor copies are in it.
@@ -39,6 +19,7 @@ class BenchRunner(
     private val channel: Channel,
 ) {
     private var phase = "start"
+    private var isMetered = false
 
     /** Measures and tells; returns whether all went well. Whatever goes wrong is told, and `bye` is always said. */
     fun serve(): Boolean {
@@ -67,6 +48,7 @@ class BenchRunner(
             )
         }
         val golden = order.golden?.let(Golden::readNpz)
+        idle()
         loadAndCheck(golden)
         reload(golden).use(::time)
     }
@@ -87,6 +69,29 @@ class BenchRunner(
             throw BenchException(ErrorCode.MODEL_HASH, "the model's sha256 is $found, not ${order.modelSha256}")
         }
     }
+
+    /** Rests for the plan's time between a first and a last reading of the meters, with one about each second between. */
+    private fun idle() {
+        isMetered = order.plan.idleSeconds > 0 && canCount(device.power())
+        if (!isMetered) return
+        phase("idle") { end ->
+            power()
+            val start = System.nanoTime()
+            val until = start + (order.plan.idleSeconds * 1e9).toLong()
+            var left = until - System.nanoTime()
+            while (left > 0) {
+                // the last pause takes what would be too little for two, so that readings are a second apart or more
+                Thread.sleep((if (left < 2 * READ_EVERY_NS) left else READ_EVERY_NS) / 1_000_000 + 1)
+                power()
+                left = until - System.nanoTime()
+            }
+            end["took_ns"] = System.nanoTime() - start
+        }
+    }
+
+    /** Power monitors count on a charger, too; a battery counts only while nothing but it carries the load. */
+    private fun canCount(meters: Map<String, Any?>?): Boolean =
+        meters != null && (!(meters["energy_uws"] as Map<*, *>?).isNullOrEmpty() || meters["status"] == DISCHARGING)
 
     private fun loadAndCheck(golden: Golden?) {
         if (!device.resetPeak()) channel.warn("peak_not_reset", "the peak memory counts from the start of the process")
@@ -163,19 +168,28 @@ class BenchRunner(
         environment("start")
         val series = Series { first, steps -> channel.say("samples", "phase" to "measure", "first_index" to first, "dns" to steps) }
         val measured = phase("measure") { end ->
+            if (isMetered) power()
+            val before = if (isMetered) timing.settle() else 0
             timing.measure(warmed.typicalNs, series).also {
+                if (isMetered) power()
                 end["took_ns"] = it.tookNs
                 end["runs"] = it.runs
+                end["calls"] = before + it.calls
             }
         }
         environment("end")
         memory("end")
+        if (order.plan.idleSeconds > 0) device.meterFault?.let { channel.warn("power_monitors_unused", it) }
         channel.say("result", Stats.summary(series.latenciesNs) + mapOf("runs" to measured.runs, "stride" to measured.stride))
     }
 
     private fun environment(at: String) {
         channel.say("env", mapOf("at" to at) + device.environment())
         device.heat()?.let { channel.say("therm", it) }
+    }
+
+    /** Tells what the meters say now; never while a call is timed. */
+    private fun power() {
         device.power()?.let { channel.say("power", it) }
     }
 
@@ -202,6 +216,8 @@ class BenchRunner(
 
     companion object {
         const val PROTO = "1.0"
+        private const val READ_EVERY_NS = 1_000_000_000L
+        private const val DISCHARGING = 3
 
         /** Serves an order; the folder of its result file is made. */
         fun serve(order: Order, engines: EngineFactory, device: DeviceState, live: (String) -> Unit): Boolean {

@@ -4,7 +4,7 @@ package org.palmtop.core
 import java.io.File
 import java.util.Base64
 
-/** How long to measure, and how. [threads] 0 is the runtime's default. */
+/** How long to measure, and how. [threads] 0 is the runtime's default; [idleSeconds] to rest before, where a meter can count. */
 data class Plan(
     val warmupMinSeconds: Double,
     val warmupMinRuns: Int,
@@ -15,6 +15,7 @@ data class Plan(
     val threads: Int,
     val accelerator: String,
     val seed: Long,
+    val idleSeconds: Double = 0.0,
 )
 
 /** What the host asks for: one session that measures [model] and writes the result file [out]. */
@@ -73,6 +74,7 @@ data class Order(
             threads = (plain["threads"] as Number?)?.toInt() ?: 1,
             accelerator = plain["accelerator"] as String? ?: "cpu",
             seed = (plain["seed"] as Number?)?.toLong() ?: 0L,
+            idleSeconds = (plain["idle_s"] as Number?)?.toDouble() ?: 0.0,
         )
     }
 }

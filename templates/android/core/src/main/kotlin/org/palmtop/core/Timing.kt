@@ -6,8 +6,8 @@ import kotlin.math.ceil
 /** How the warm-up went; [typicalNs] is the median of its last block. */
 class Warmed(val runs: Int, val tookNs: Long, val converged: Boolean, val typicalNs: Double)
 
-/** How the measurement went: all timed runs, of which every [stride]-th was kept. */
-class Measured(val runs: Int, val stride: Int, val tookNs: Long)
+/** How the measurement went: all timed runs, of which every [stride]-th was kept; [calls] counts the untimed ones, too. */
+class Measured(val runs: Int, val stride: Int, val calls: Int, val tookNs: Long)
 
 /** Latencies on their way out: buffers that exist before the first run, emptied between calls and never inside one. */
 class Series(private val say: (firstIndex: Int, differences: LongArray) -> Unit) {
@@ -89,6 +89,7 @@ class Timing(private val plan: Plan, private val progress: (phase: String, runs:
         var now = start
         var flushAt = start + FLUSH_NS
         var runs = 0
+        var untimed = 0
         var latency = 0L
         while (runs == 0 || (now < most && (runs < plan.minRuns.toLong() * stride || now < enough))) {
             val before = System.nanoTime()
@@ -101,12 +102,24 @@ class Timing(private val plan: Plan, private val progress: (phase: String, runs:
                 series.flush()
                 progress("measure", runs)
                 call()
+                untimed++
                 flushAt = System.nanoTime() + FLUSH_NS
             }
         }
         if (runs < stride) series.keep(latency)
         series.flush()
-        return Measured(runs, stride, now - start)
+        return Measured(runs, stride, runs + untimed, now - start)
+    }
+
+    /** Calls for [SETTLE_NS], so that caches and clocks are again as the warm-up left them; returns how often. */
+    fun settle(): Int {
+        val end = System.nanoTime() + SETTLE_NS
+        var calls = 0
+        do {
+            call()
+            calls++
+        } while (System.nanoTime() < end)
+        return calls
     }
 
     private fun seconds(seconds: Double): Long = (seconds * 1e9).toLong()
@@ -121,5 +134,6 @@ class Timing(private val plan: Plan, private val progress: (phase: String, runs:
         const val STILL = 0.01
         const val STORED_MAX = 16_384
         const val FLUSH_NS = 250_000_000L
+        const val SETTLE_NS = 50_000_000L
     }
 }

@@ -12,7 +12,7 @@ class OrderTest {
     private val plan =
         """{"warmup_min_s":0.1,"warmup_min_runs":2,"warmup_max_s":1,"min_runs":5,"min_seconds":0.1,"max_seconds":2,"news":1}"""
 
-    private fun text(run: String = "00c0ffee") =
+    private fun text(run: String = "00c0ffee", plan: String = this.plan) =
         """{"run":"$run","target":"onnx","model":"/m","model_sha256":"ab","golden":null,"out":"/o","plan":$plan,"later":[]}"""
 
     private fun word(text: String): String = Base64.getUrlEncoder().encodeToString(text.toByteArray())
@@ -25,6 +25,12 @@ class OrderTest {
             assertNull(order.golden)
             assertEquals(Plan(0.1, 2, 1.0, 5, 0.1, 2.0, 1, "cpu", 0), order.plan)
         }
+    }
+
+    @Test
+    fun aRestIsAskedForInSeconds() {
+        val given = text(plan = plan.replace("\"news\"", "\"idle_s\""))
+        assertEquals(1.0, Order.read(word(given)).plan.idleSeconds, 0.0)
     }
 
     @Test
