@@ -192,7 +192,7 @@ def _described(
     extra = [ModelFile(name=spec.GOLDEN, content=golden_content)]
     picture_golden = None
     if told.reading.picture is not None:
-        picture_golden, content = goldens.picture(told.reading.picture, told.reading.inputs[0].dtype)
+        picture_golden, content = goldens.picture(told.reading.picture, told.reading.inputs[0])
         extra.append(ModelFile(name=spec.PICTURE, content=content))
     if told.request.vocab is not None:
         words = labels.read_lines(told.request.vocab, "vocabulary")

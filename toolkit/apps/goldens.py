@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.apps import spec
-from toolkit.apps.spec import Golden, GoldenTensor, Picture, PictureGolden, PictureTensor, Tolerance
+from toolkit.apps.spec import Golden, GoldenTensor, Picture, PictureGolden, PictureTensor, Tensor, Tolerance
 from toolkit.core import preprocess as arithmetic
 from toolkit.core.artifacts import Preprocess
 from toolkit.core.errors import DataError, ModelError
@@ -131,10 +131,10 @@ def little_endian(values: Array) -> bytes:
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).tobytes()
 
 
-def picture(declared: Picture, dtype: str) -> tuple[PictureGolden, bytes]:
+def picture(declared: Picture, tensor: Tensor) -> tuple[PictureGolden, bytes]:
     """Return ``preprocess.bin``: a picture made of waves and edges, and what preprocessing makes of it here."""
-    pixels = _pixels(declared)
-    wanted = little_endian(preprocessed(pixels, declared, dtype))
+    pixels, dtype = _pixels(declared), tensor.dtype
+    wanted = little_endian(preprocessed(pixels, declared, tensor))
     raw = pixels.tobytes()
     content = raw + wanted
     shape = _picture_shape(pixels, declared)
@@ -172,8 +172,10 @@ def _pixels(declared: Picture) -> NDArray[np.uint8]:
     return np.stack([red, green, blue], axis=-1).astype(np.uint8)
 
 
-def preprocessed(pixels: NDArray[np.uint8], declared: Picture, dtype: str) -> Array:
+def preprocessed(pixels: NDArray[np.uint8], declared: Picture, tensor: Tensor) -> Array:
     """Return the model's input, batch axis 1, for RGB pixels [height, width, 3], as ``docs/apps.md`` says it.
+
+    An integer input that stands for real numbers gets the integers of the preprocessed values, any other the pixels.
 
     Raises:
         DataError: the picture is smaller than the crop.
@@ -190,10 +192,16 @@ def preprocessed(pixels: NDArray[np.uint8], declared: Picture, dtype: str) -> Ar
     values = np.asarray(image).reshape(1, image.height, image.width, -1)
     values = values[..., ::-1] if declared.colour == "bgr" else values
     turned = declared.layout == "nchw"
-    if np.dtype(dtype).kind != "f":
-        return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if turned else values, dtype=dtype)
+    meaning = tensor.quantization
+    if np.dtype(tensor.dtype).kind != "f" and meaning is None:
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if turned else values, dtype=tensor.dtype)
     rule = Preprocess(scale=declared.scale, mean=declared.mean, std=declared.std, layout=declared.layout)
-    return arithmetic.apply(values, rule, turned=turned).astype(dtype)
+    real = arithmetic.apply(values, rule, turned=turned)
+    if meaning is None:
+        return real.astype(tensor.dtype)
+    limits = np.iinfo(tensor.dtype)
+    steps = np.rint(real.astype(np.float64) / meaning.scale) + meaning.zero_point
+    return np.clip(steps, limits.min, limits.max).astype(tensor.dtype)
 
 
 def _picture_shape(pixels: NDArray[np.uint8], declared: Picture) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ What the tensors leave open is said, not guessed: an app for an unknown task sho
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from toolkit.apps import goldens, spec
 from toolkit.apps.goldens import Samples
-from toolkit.apps.spec import Classification, Detection, Layout, Picture, Plain, Task, Tensor, TextInput
+from toolkit.apps.spec import Classification, Detection, Layout, Picture, Plain, Quantization, Task, Tensor, TextInput
 from toolkit.core import preprocess as arithmetic
 from toolkit.core.artifacts import Preprocess, Signature, TensorSpec
 from toolkit.core.errors import SettingsError
@@ -46,7 +47,15 @@ def read(signature: Signature, preprocess: Preprocess, samples: Samples) -> Read
 
 
 def _plain(tensor: TensorSpec, kind: Any, layout: Layout | None = None) -> Tensor:
-    return Tensor(name=tensor.name, dtype=tensor.dtype, shape=tensor.shape, kind=kind, layout=layout)
+    quantization = Quantization(scale=tensor.scale, zero_point=tensor.zero_point) if tensor.scale else None
+    return Tensor(
+        name=tensor.name,
+        dtype=tensor.dtype,
+        shape=tensor.shape,
+        kind=kind,
+        layout=layout,
+        quantization=quantization,
+    )
 
 
 def _input(tensor: TensorSpec, picture: Picture | None) -> Tensor:
@@ -229,7 +238,9 @@ def outputs_for(
     scores = _scores(reading, labels) if labels else None
     if task in ("classification", "text") and scores is not None:
         after = Classification(
-            output=scores.name, activation=_activation(samples.outputs.get(scores.name)), top_k=min(TOP_K, labels or 1)
+            output=scores.name,
+            activation=_activation(samples.outputs.get(scores.name), scores.quantization),
+            top_k=min(TOP_K, labels or 1),
         )
         return _with_kinds(reading.outputs, {scores.name: "scores"}), after
     found = detection(reading) if task == "detection" else None
@@ -240,17 +251,16 @@ def outputs_for(
 
 
 def _with_kinds(outputs: tuple[Tensor, ...], kinds: dict[Any, str]) -> tuple[Tensor, ...]:
-    return tuple(
-        _plain(TensorSpec(name=one.name, dtype=one.dtype, shape=one.shape), kinds.get(one.name, one.kind))
-        for one in outputs
-    )
+    return tuple(dataclasses.replace(one, kind=kinds.get(one.name, one.kind)) for one in outputs)
 
 
-def _activation(values: NDArray[Any] | None) -> Literal["none", "softmax"]:
+def _activation(values: NDArray[Any] | None, meaning: Quantization | None) -> Literal["none", "softmax"]:
     """Say whether scores already are shares of one: between 0 and 1, summing to 1 within an 8-bit step a class."""
-    if values is None or values.dtype.kind != "f":
+    if values is None or (values.dtype.kind != "f" and meaning is None):
         return "none"
     rows = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    if meaning is not None:
+        rows = (rows - meaning.zero_point) * meaning.scale
     within = bool((rows >= -1e-3).all() and (rows <= 1 + 1e-2).all())
     return "none" if within and bool((np.abs(rows.sum(axis=1) - 1) <= 0.1).all()) else "softmax"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -135,7 +136,7 @@ def as_the_page_says(pixels: np.ndarray, declared: Picture) -> np.ndarray:
 )
 def test_the_page_describes_preprocessing_to_the_last_bit(resize: tuple[int, int] | None, rest: dict[str, Any]) -> None:
     declared = Picture(resize=resize, **rest)
-    told, raw = goldens.picture(declared, "float32")
+    told, raw = goldens.picture(declared, spec.Tensor(name="x", dtype="float32", shape=(), kind="image", layout=None))
     pixels = np.frombuffer(raw[: told.tensor.offset], np.uint8).reshape(told.height, told.width, 3)
     wanted = np.frombuffer(raw[told.tensor.offset :], "<f4").reshape(told.tensor.shape)
     assert (told.height, told.width) != declared.resize
@@ -147,6 +148,30 @@ def test_a_turned_input_is_preprocessed_for_the_builds_own_axes(tmp_path: Path) 
     model = made(tmp_path, inputs=(turned,), preprocess=Preprocess(scale=1 / 255, layout="nchw")).model
     assert model.preprocess is not None
     assert (model.preprocess.layout, model.inputs[0].layout, model.preprocess.colour) == ("nhwc", "nhwc", "rgb")
+
+
+def test_integers_that_stand_for_numbers_carry_their_scale_into_the_app(tmp_path: Path) -> None:
+    """A build with int8 input and output: both quantizations reach model.json, and pictures become its integers."""
+    taken = TensorSpec(name="image", dtype="int8", shape=(1, 12, 12, 1), scale=1 / 255, zero_point=-128)
+    given = TensorSpec(name="scores", dtype="int8", shape=(1, 4), scale=1 / 256, zero_point=-128)
+    rng = np.random.default_rng(3)
+    arrays = {
+        "in/image": rng.integers(-128, 128, (3, 1, 12, 12, 1)).astype(np.int8),
+        "out/scores": rng.integers(-128, 128, (3, 1, 4)).astype(np.int8),
+    }
+    model = made(tmp_path, inputs=(taken,), outputs=(given,), arrays=arrays).model
+    assert model.inputs[0].quantization == spec.Quantization(scale=1 / 255, zero_point=-128)
+    assert model.outputs[0].quantization == spec.Quantization(scale=1 / 256, zero_point=-128)
+    assert isinstance(model.postprocess, spec.Classification)
+    assert model.postprocess.activation == "softmax"  # random integers are no shares of one
+    assert model.preprocess is not None
+    told, raw = goldens.picture(model.preprocess, model.inputs[0])
+    real, plain = goldens.picture(
+        model.preprocess, dataclasses.replace(model.inputs[0], dtype="float32", quantization=None)
+    )
+    integers = np.frombuffer(raw[told.tensor.offset :], np.int8).astype(np.float64)
+    wanted = np.frombuffer(plain[real.tensor.offset :], "<f4").astype(np.float64)
+    assert np.abs((integers + 128) / 255 - wanted).max() <= 0.5 / 255 + 1e-9
 
 
 def test_pictures_of_another_scale_than_the_data_are_not_taken_for_the_models(tmp_path: Path) -> None:
