@@ -183,13 +183,15 @@ def match_devices(work: Work, tools: Tools) -> Work:
             slots.append(matrix.Slot(cell=cell, device=devices[place], build=builds[cell.build_id]))
             continue
         reason = Failure(
-            kind="device_missing", message=f"The device {place} is not attached.", hint="Attach it, then resume."
+            kind="device_missing",
+            message=f"The device {place} is not attached, or cannot be used.",
+            hint="`palmtop devices` says why; make it ready, then resume.",
         )
         work.store.save_cell(dataclasses.replace(cell, outcome="skipped", failure=reason))
         tools.emit(Event(subject=cell.id, phase="skipped", message=reason.message, level="warning"))
     if record.cells and not slots and any(cell.outcome != "measured" for cell in record.cells):
         raise SettingsError(
-            f"None of the devices that run {record.id} still needs is attached.",
+            f"None of the devices that run {record.id} still needs can be used.",
             hint="`palmtop devices` lists what is, and why others are not.",
         )
     return dataclasses.replace(work, slots=tuple(slots))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import source_variants
 
 from toolkit.core import discovery
 from toolkit.core.artifacts import Signature
@@ -184,6 +185,10 @@ def make_keras_variants(bad: Path, good: Path) -> None:
     embedded = layers.GlobalAveragePooling1D(name="alpha")(layers.Embedding(2, 4)(tokens))
     outputs = {"c": shared(facts), "a": embedded, "b": shared(embedded)}
     keras.Model({"tokens": tokens, "my facts": facts}, outputs).save(good / "structured.keras")
+    row(layers.Dense(3, name="first"), layers.Dense(2, name="last")).save(good / "old.h5")
+    row(layers.Lambda(lambda x: x * 2, name="doubler")).save(bad / "old_lambda.h5")
+    row(Twice(name="twice"), layers.Dense(2)).save(bad / "old_custom.h5")
+    (bad / "old_short.h5").write_bytes((good / "old.h5").read_bytes()[:-9])
     (bad / "archive.keras").write_bytes(b"PK\x05\x06" + bytes(18))  # an empty zip
 
 
@@ -246,7 +251,13 @@ def make_onnx_variants(bad: Path, good: Path) -> None:
     )  # fmt: skip
 
 
-MAKE_VARIANTS = {"keras": make_keras_variants, "onnx": make_onnx_variants}
+MAKE_VARIANTS = {
+    "keras": make_keras_variants,
+    "onnx": make_onnx_variants,
+    "pytorch": source_variants.make_pytorch_variants,
+    "saved_model": source_variants.make_saved_model_variants,
+    "tflite": source_variants.make_tflite_variants,
+}
 
 
 def bad_and_good(source: str, bad: Path, good: Path) -> dict[str, str]:
@@ -259,8 +270,35 @@ def exercise_all(source: str, good: Path, out: Path) -> dict[str, Exercise]:
     """Exercise every model of a folder."""
     made = {}
     suffixes = discovery.load("toolkit.sources", source).SUFFIXES
-    for path in sorted(item for item in good.iterdir() if item.suffix in suffixes):
+    for path in sorted(item for item in good.iterdir() if item.is_dir() or item.suffix in suffixes):
         folder = out / path.stem
         folder.mkdir()
         made[path.name] = exercise(source, path, {}, folder)
     return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workout:
+    """The whole error texts of the bad models by name, and what the good ones did."""
+
+    refused: dict[str, str]
+    done: dict[str, Exercise]
+
+
+def work_out(source: str, folder: Path) -> Workout:
+    """Make a format's variants in the folders ``bad`` and ``good``, read the bad ones and exercise the good ones."""
+    bad, good, out = folder / "bad", folder / "good", folder / "out"
+    MAKE_VARIANTS[source](bad, good)
+    specimen = next(good.glob("specimen*"))
+    suffix = discovery.load("toolkit.sources", source).SUFFIXES[0]
+    for name, content in (("truncated", _content(specimen)[:-40]), ("empty", b"")):
+        place = bad / (name if specimen.is_dir() else f"{name}{suffix}")
+        if specimen.is_dir():
+            place.mkdir()
+            place = place / "saved_model.pb"
+        place.write_bytes(content)
+    return Workout(refused=refusals(source, bad), done=exercise_all(source, good, out))
+
+
+def _content(model: Path) -> bytes:
+    return (model / "saved_model.pb" if model.is_dir() else model).read_bytes()

@@ -192,4 +192,10 @@ def make_onnx_cases(folder: Path) -> None:
     save("tokens", [node("Gather", ["t", "ids"], ["e"]), node("MatMul", ["e", "w"], ["y"])],
          [("ids", TensorProto.INT64, [1, 6])], [("y", [1, 6, 3])],
          t=rng.normal(0, 1, (9, 4)).astype(np.float32), w=rng.normal(0, 1, (4, 3)).astype(np.float32))  # fmt: skip
+    save("erf", [node("Erf", ["a"], ["e"]), node("Add", ["e", "one"], ["f"]), node("Mul", ["a", "f"], ["y"])],
+         [("a", real, [1, 4, 8])], [("y", [1, 4, 8])], one=np.ones((), np.float32))  # fmt: skip
+    save("gelu", [node("Div", ["a", "root"], ["d"]), node("Erf", ["d"], ["e"]), node("Add", ["one", "e"], ["f"]),
+                  node("Mul", ["a", "half"], ["h"]), node("Mul", ["f", "h"], ["y"])],
+         [("a", real, [1, 4, 8])], [("y", [1, 4, 8])], one=np.ones((), np.float32),
+         root=np.float32([2**0.5]), half=np.float32(0.5).reshape(()))  # fmt: skip
     save("exp", [node("Exp", ["a"], ["y"])], [("a", real, [1, 4])], [("y", [1, 4])])

@@ -23,9 +23,12 @@ def open_app(device: str, component: str, console: Console) -> None:
     Example:
       palmtop devices open adb:R58M123 org.palmtop.demo/.MainActivity
     """
-    from mobile_harness.transports import _adb_activity
+    from mobile_harness.transports import _adb_activity, adb
 
-    opened = _adb_activity.open_on(device, component, console.tools())
+    tools = console.tools()
+    for item in adb.wake(tools):
+        console.note(item.reason)
+    opened = _adb_activity.open_on(device, component, tools)
     console.result(opened, lambda: _page(opened))
 
 

@@ -16,7 +16,8 @@ from mobile_harness.reports.base import Document
 MOST_DEVICES = 2
 MANY_DEVICES = 8
 """From so many devices on, one alone gets charts: the heat map is what shows them all."""
-MOST_BUILDS = 12
+MOST_BUILDS, FEW_BUILDS = 12, 6
+"""Builds in a chart, and how many where there are many devices: a page of a thousand cells is made in two seconds."""
 _DRAWN = (
     tradeoff.cost,
     latency.distribution,
@@ -34,7 +35,8 @@ def charts(document: Document) -> tuple[Chart, ...]:
     made = [tradeoff.accuracy_size(document)]
     devices = chart_devices(document)
     for name in devices:
-        done = chosen([(row, row.performance) for row in document.rows if row.device_name == name and row.performance])
+        measured = [(row, row.performance) for row in document.rows if row.device_name == name and row.performance]
+        done = chosen(measured, _most_builds(document))
         suffix = f" on {name}" if len(devices) > 1 or len(document.devices) > 1 else ""
         made += [draw(document, done, suffix) for draw in _DRAWN]
     return tuple(chart for chart in (*made, _outputs(document)) if chart is not None)
@@ -52,10 +54,14 @@ def chart_devices(document: Document) -> tuple[str, ...]:
     return tuple(order[: MOST_DEVICES if len(measured) < MANY_DEVICES else 1])
 
 
-def chosen(done: Sequence[Measured]) -> list[Measured]:
-    """Return at most :data:`MOST_BUILDS` builds in their order: those advised, the fastest, and no more."""
+def _most_builds(document: Document) -> int:
+    return MOST_BUILDS if len(document.devices) < MANY_DEVICES else FEW_BUILDS
+
+
+def chosen(done: Sequence[Measured], most: int = MOST_BUILDS) -> list[Measured]:
+    """Return at most so many builds in their order: those advised, then the fastest."""
     order = sorted(range(len(done)), key=lambda at: (not done[at][0].advised, done[at][1].median_ns or math.inf))
-    kept = set(order[:MOST_BUILDS])
+    kept = set(order[:most])
     return [item for at, item in enumerate(done) if at in kept]
 
 
@@ -68,8 +74,9 @@ def note(document: Document) -> str:
     said = []
     if left:
         said.append(f"Charts show {' and '.join(devices)}; the matrix has {numbers.count(left, 'more device')}.")
-    if most > MOST_BUILDS:
-        said.append(f"They show {MOST_BUILDS} of {most} builds: the advised and the fastest.")
+    shown = _most_builds(document)
+    if most > shown:
+        said.append(f"They show {shown} of {most} builds: the advised and the fastest.")
     return " ".join(said)
 
 

@@ -87,9 +87,13 @@ def draw(spec: Spec, *, label: str) -> str:
     import vl_convert
 
     svg = str(vl_convert.vegalite_to_svg({**spec, "config": CONFIG}, vl_version="6.1", allowed_base_urls=[]))
-    svg = re.sub(r' font-family="[^"]*"', "", svg)
-    svg = re.sub(r' style="[^"]*"', "", svg)  # the page's policy refuses them
+    svg = _TAG.sub(lambda tag: _UNWANTED.sub("", tag.group()), svg)
     return svg.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+
+
+_TAG = re.compile(r"<[a-z][^<>]*>")
+_UNWANTED = re.compile(r' (?:font-family|style|role|aria-[a-z]+)="[^"]*"')
+"""The page has a font of its own, its policy refuses styles, and the parts of one image are no images."""
 
 
 def _attribute(text: str) -> str:

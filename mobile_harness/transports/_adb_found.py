@@ -33,7 +33,8 @@ _JUNK_SERIALS: Final = {"", "unknown", "0123456789ABCDEF", "0", "1234567890ABCDE
 _SERIAL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 _ASK: Final = 'getprop; cat /proc/meminfo; echo "BootId: $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"'
 _BOOT_ID: Final = re.compile(r"^BootId: ([0-9a-f-]{36})$", re.MULTILINE)
-_MEMORY: Final = re.compile(r"^MemTotal:\s+(\d{1,12}) kB", re.MULTILINE)
+_MEMORY: Final = re.compile(r"^MemTotal:\s+(\d{1,9}) kB", re.MULTILINE | re.ASCII)
+"""Nine digits are a terabyte: what says more is not believed."""
 _WHY: Final[dict[str, tuple[str, str]]] = {
     "unauthorized": (
         "it does not allow debugging by this computer",

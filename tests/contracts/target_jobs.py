@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from toolkit.core import discovery, signature
-from toolkit.core.artifacts import Inspection, KeptFloat, Range, Requirements, Signature
+from toolkit.core.artifacts import Census, Inspection, KeptFloat, Range, Requirements, Signature
 from toolkit.core.recipe import Recipe
 from toolkit.ranges.minmax import MinMax
 
@@ -20,11 +21,27 @@ class Converted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tapped:
+    """Names of the tensors that a tap of the float artefact and one of a build show, and the SQNR between them.
+
+    `built_outputs` are the tensors that the build's layers make, as its inspection names them.
+    """
+
+    float_names: tuple[str, ...]
+    built_names: tuple[str, ...]
+    built_outputs: tuple[str, ...]
+    times: tuple[int, ...]
+    sqnr_db: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
     signature: Signature
     kept_float: tuple[KeptFloat, ...]
+    census: Census | None
     inspection: Inspection
     requirements: Requirements
+    tapped: Tapped | None
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -74,62 +91,69 @@ def run_with_bad_feeds(target: str, model: Path, bound: Signature) -> None:
     session.run({spec.name: np.zeros((1, *spec.shape), spec.dtype) for spec in bound.inputs})
 
 
-def build(
-    target: str, model: Path, bound: Signature, source: Signature, recipe: Recipe, data: Path, out: Path
-) -> Built:
-    """Calibrate if the recipe needs it, then quantize and inspect."""
+def build_all(
+    target: str, model: Path, bound: Signature, source: Signature, recipes: tuple[Recipe, ...], data: Path, folder: Path
+) -> dict[str, Built]:
+    """Calibrate once, then quantize, inspect, run and tap every recipe that the target expresses, in one process."""
     module = discovery.load("toolkit.targets", target)
-    observer = MinMax()
-    if recipe.needs_data:
-        feeds = (signature.bind(sample, bound) for sample in samples(data, source))
-        module.calibrate(model, feeds, observer.see)
-    made = module.quantize(model, recipe, observer.ranges(), out)
-    return Built(
-        signature=made.signature,
-        kept_float=made.kept_float,
-        inspection=module.inspect(out),
-        requirements=module.requirements(out),
-    )
+    wanted = [recipe for recipe in recipes if module.not_expressible(recipe) is None]
+    every = samples(data, source)
+    seen = MinMax()
+    if any(recipe.needs_data for recipe in wanted):
+        module.calibrate(model, (signature.bind(sample, bound) for sample in every), seen.see)
+    floats = _Kept()
+    few = [signature.bind(sample, bound) for sample in every[:4]]
+    module.tap(model, iter(few), floats.see)
+    builds = {}
+    for recipe in wanted:
+        out = folder / f"{recipe.name}{module.SUFFIX}"
+        made = module.quantize(model, recipe, seen.ranges() if recipe.needs_data else {}, out)
+        run_artefact(target, out, made.signature, source, data, folder / f"{recipe.name}.npz")
+        facts = module.inspect(out)
+        builds[recipe.name] = Built(
+            signature=made.signature,
+            kept_float=made.kept_float,
+            census=made.census,
+            inspection=facts,
+            requirements=module.requirements(out),
+            tapped=None if recipe.is_float else _tapped(module, out, few, facts, floats),
+        )
+    return builds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tapped:
-    """Names of the tensors that `calibrate` and two taps show, and the SQNR of the build's against the float's.
-
-    `built_outputs` are the tensors that the build's layers make, as its inspection names them.
-    """
-
-    calibrated: tuple[str, ...]
-    float_names: tuple[str, ...]
-    built_names: tuple[str, ...]
-    built_outputs: tuple[str, ...]
-    same_values: bool
-    times: tuple[int, ...]
-    sqnr_db: dict[str, float]
-
-
-def tap(target: str, model: Path, bound: Signature, source: Signature, recipe: Recipe, data: Path, out: Path) -> Tapped:
-    """Quantize with ranges of 24 samples, and tap the float artefact and the build over four of them."""
-    module = discovery.load("toolkit.targets", target)
-    feeds = [signature.bind(sample, bound) for sample in samples(data, source)][:24]
-    observer, calibrated = MinMax(), _Kept()
-    if recipe.needs_data:
-        module.calibrate(model, feeds, observer.see)
-        module.calibrate(model, feeds[:4], calibrated.see)
-    module.quantize(model, recipe, observer.ranges(), out)
-    floats, built = _Kept(), _Kept()
-    module.tap(model, iter(feeds[:4]), floats.see)
-    module.tap(out, iter(feeds[:4]), built.see)
+def _tapped(module: Any, out: Path, few: list[dict[str, np.ndarray]], facts: Inspection, floats: _Kept) -> Tapped:
+    built = _Kept()
+    module.tap(out, iter(few), built.see)
     return Tapped(
-        calibrated=tuple(calibrated.seen),
         float_names=tuple(floats.seen),
         built_names=tuple(built.seen),
-        built_outputs=tuple(name for layer in module.inspect(out).layers for name in layer.outputs),
-        same_values=all(np.array_equal(values, floats.seen[name]) for name, values in calibrated.seen.items()),
+        built_outputs=tuple(name for layer in facts.layers for name in layer.outputs),
         times=tuple(sorted({len(values) for values in (*floats.seen.values(), *built.seen.values())})),
         sqnr_db={
             name: _sqnr_db(floats.seen[name], values) for name, values in built.seen.items() if name in floats.seen
         },
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What `calibrate` and `tap` show of one float artefact."""
+
+    calibrated: tuple[str, ...]
+    tapped: tuple[str, ...]
+    same_values: bool
+
+
+def shown(target: str, model: Path, bound: Signature, source: Signature, data: Path) -> Shown:
+    module = discovery.load("toolkit.targets", target)
+    feeds = [signature.bind(sample, bound) for sample in samples(data, source)[:4]]
+    calibrated, tapped = _Kept(), _Kept()
+    module.calibrate(model, iter(feeds), calibrated.see)
+    module.tap(model, iter(feeds), tapped.see)
+    return Shown(
+        calibrated=tuple(calibrated.seen),
+        tapped=tuple(tapped.seen),
+        same_values=all(np.array_equal(values, tapped.seen[name]) for name, values in calibrated.seen.items()),
     )
 
 

@@ -156,7 +156,7 @@ def test_the_keyboard_reaches_everything_in_order(visit: Visit):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("document.activeElement.tagName"))
         shown = "getComputedStyle(document.activeElement).outlineStyle"
-        assert page.evaluate(shown) != "none", seen
+        assert seen[-1] == "BODY" or page.evaluate(shown) != "none", seen
 
     assert seen[0] == "A"
     assert {"INPUT", "SELECT", "BUTTON", "DIV"} <= set(seen)

@@ -250,7 +250,7 @@ def outputs_for(
     return _with_kinds(reading.outputs, kinds), found
 
 
-def _with_kinds(outputs: tuple[Tensor, ...], kinds: dict[Any, str]) -> tuple[Tensor, ...]:
+def _with_kinds(outputs: tuple[Tensor, ...], kinds: dict[Any, Any]) -> tuple[Tensor, ...]:
     return tuple(dataclasses.replace(one, kind=kinds.get(one.name, one.kind)) for one in outputs)
 
 

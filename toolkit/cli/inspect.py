@@ -13,7 +13,7 @@ from toolkit.cli.options import common_options
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from toolkit.core.artifacts import Inspection, LayerFact, Requirements
+    from toolkit.core.artifacts import Census, Inspection, LayerFact, Requirements
 
 
 @click.command()
@@ -58,7 +58,23 @@ def _page(name: str, inspection: Inspection, layers: bool) -> RenderableType:
         Text(f"{name}: {inspection.format}, {size_words(inspection.size_bytes)}", style="bold"),
         table("", "tensor", "dtype", "shape", rows=tensors),
         _every_layer(inspection.layers) if layers else _by_operator(inspection.layers),
+        Text(_runs(inspection.census)),
         Text(_needs(inspection.requirements)),
+    )
+
+
+def _runs(census: Census | None) -> str:
+    """Say what the runtime makes of the build once it has loaded it."""
+    if census is None:
+        return ""
+    layers = ", ".join(f"{count} {word}" for word, count in census.layers.items()) or "none"
+    weights = ", ".join(
+        f"{count} {word} ({size_words(census.weight_bytes[word])})" for word, count in census.weight_tensors.items()
+    )
+    pieces = "" if census.partitions is None else f"; pieces taken by its delegate: {census.partitions}"
+    return (
+        f"Loaded by {census.runtime}: layers that compute in {layers}; weights {weights or 'none'}; "
+        f"float islands between integer layers: {census.islands}{pieces}"
     )
 
 

@@ -201,10 +201,14 @@ def _tell(console: Console, error: BaseException, words: Sequence[str]) -> int:
     return told.exit_code
 
 
+_AGAIN = "run the same command again to resume"
+
+
 def _interrupted(error: BaseException) -> _Told:
     cause = error.__cause__ if isinstance(error, click.exceptions.Abort) else error
     by, code = (f" by {cause.by.name}", 128 + cause.by) if isinstance(cause, _Ended) else ("", INTERRUPTED)
-    return _Told("Interrupted", f"interrupted{by}; run the same command again to resume", "", code)
+    notes = getattr(cause, "__notes__", ())  # how to go on, from a command that its own repetition does not resume
+    return _Told("Interrupted", f"interrupted{by}; {notes[-1] if notes else _AGAIN}", "", code)
 
 
 def _place(error: OSError) -> str:

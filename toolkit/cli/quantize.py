@@ -163,6 +163,8 @@ def _page(manifest: Manifest, out: Path) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from toolkit.stages import calibration_report
+
     baseline = {build.target: build.size_bytes for build in manifest.builds if build.recipe == "float32"}
     rows = [
         (
@@ -176,6 +178,8 @@ def _page(manifest: Manifest, out: Path) -> RenderableType:
     ]
     notes = [f"{one.recipe} is not expressible on {one.target}: {one.reason}" for one in manifest.not_expressible]
     notes += _failed(manifest)
+    if manifest.calibration is not None and manifest.calibration.report is not None:
+        notes += calibration_report.lines(manifest.calibration.report, manifest.calibration.samples)
     following = [f"Next: palmtop verify {out} -d LABELLED"] if manifest.builds else []
     built = table("build", "size", "smaller", "kept float", rows=rows, right=("size", "smaller"))
     return Group(*([built] if rows else []), *(Text(line) for line in (*notes, *following)))

@@ -31,7 +31,8 @@ class TensorSpec:
 
     ``shape`` holds -1 for an axis of unknown length. ``source_name`` is the tensor of the source model it stands for
     (empty: the same name), ``perm`` the order of the source's axes in this tensor (empty: the same order), such as
-    ``(0, 2, 3, 1)`` where a converter turned NCHW into NHWC.
+    ``(0, 2, 3, 1)`` where a converter turned NCHW into NHWC. Where integers stand for the source's floats,
+    ``(integer - zero_point) * scale`` is the float; ``scale`` is 0 for plain numbers.
     """
 
     name: str
@@ -39,6 +40,8 @@ class TensorSpec:
     shape: tuple[int, ...]
     source_name: str = ""
     perm: tuple[int, ...] = ()
+    scale: float = 0.0
+    zero_point: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +105,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFloat:
-    """A layer that the recipe would quantize and the build keeps in float, and why."""
+    """A layer that the recipe would quantize and the build keeps in float or in more bits, and why."""
 
     layer: str
     reason: str
@@ -135,6 +138,25 @@ class LayerFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """What of a build is really quantized once the runtime that ships has loaded it, with its default optimisations.
+
+    ``weight_tensors`` and ``weight_bytes`` count constants of two axes or more by dtype; packed ones by the bits that
+    a weight has. ``layers`` counts the operators that are left by what they compute in: ``integer``, ``dynamic``
+    (activations quantized at run time) or ``float``. ``islands`` are connected groups of float operators between
+    integer ones, each paid for with a dequantization and a quantization. ``partitions`` is how many pieces the
+    runtime's default accelerator library takes the graph in, None where the runtime has no such pieces.
+    """
+
+    runtime: str
+    weight_tensors: dict[str, int]
+    weight_bytes: dict[str, int]
+    layers: dict[str, int]
+    islands: int
+    partitions: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
     """What is in an artefact, read from the artefact itself."""
 
@@ -143,6 +165,7 @@ class Inspection:
     layers: tuple[LayerFact, ...]
     size_bytes: int
     requirements: Requirements | None
+    census: Census | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +191,59 @@ class FloatModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TensorShare:
+    """Which share, 0 to 1, of the elements of a tensor something is true of."""
+
+    tensor: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StillChannels:
+    """``count`` channels of a tensor that held one value in every sample; ``channels`` are the first of them."""
+
+    tensor: str
+    count: int
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetCalibration:
+    """What calibration saw in the float model of one target; tensors have the artefact's names.
+
+    ``settled_samples`` is None where ranges still grew in the last third of the samples. ``dead_channels`` are always
+    zero, ``stuck_channels`` always at another value; ``at_bound`` are tensors more than half of which lie at their
+    extreme. ``clipped`` has, for each range method and number of bits (``entropy/8``), the tensors that lose most to
+    the range. All lists are the worst first and hold at most 20.
+    """
+
+    tensors: int
+    settled_samples: int | None
+    constant_tensors: tuple[str, ...] = ()
+    dead_channels: tuple[StillChannels, ...] = ()
+    stuck_channels: tuple[StillChannels, ...] = ()
+    at_bound: tuple[TensorShare, ...] = ()
+    clipped: dict[str, tuple[TensorShare, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationReport:
+    """What casts doubt on a calibration: ``suspicions`` of the data, as sentences, and what each target's model did.
+
+    ``notes`` are of the same kind but may well be as they should.
+    """
+
+    suspicions: tuple[str, ...]
+    targets: dict[str, TargetCalibration]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibratedModel:
     """A float model with the range of each of its tensors. ``ranges`` is a JSON file ``{tensor: [low, high]}``.
 
-    ``data`` is None, ``sample_count`` 0 and ``ranges`` None for recipes that need no calibration.
+    ``data`` is None, ``sample_count`` 0 and ``ranges`` None for recipes that need no calibration. ``report`` says what
+    was noticed meanwhile.
     """
 
     base: FloatModel
@@ -179,6 +251,7 @@ class CalibratedModel:
     sample_count: int
     method: str
     ranges: Blob | None
+    report: CalibrationReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +264,7 @@ class QuantizedModel:
     signature: Signature
     kept_float: tuple[KeptFloat, ...]
     requirements: Requirements
+    census: Census | None = None
 
     @property
     def id(self) -> str:

@@ -14,6 +14,8 @@ from typing import Literal
 
 from toolkit.core import codec, store
 from toolkit.core.artifacts import (
+    CalibrationReport,
+    Census,
     KeptFloat,
     LayerError,
     Preprocess,
@@ -47,6 +49,7 @@ class DataEntry:
     """A data set that took part: where it lay, what it held, how it was used.
 
     ``note`` says what casts doubt on its figures, such as builds verified on the samples they were calibrated with.
+    ``report`` is what calibration noticed about data and models (docs/calibration.md).
     """
 
     data: str
@@ -55,6 +58,7 @@ class DataEntry:
     samples: int
     method: str = ""
     note: str = ""
+    report: CalibrationReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,9 @@ class BuildEntry:
 
     ``verdict_reason`` says why in a sentence where the score does not: no labels, an output that is not finite, a
     build that did not run. ``layer_errors`` are the worst first, empty for a float build; where they could not be
-    measured ``layer_errors_note`` says why.
+    measured ``layer_errors_note`` says why. ``activation_mode`` is the recipe's: with ``none`` a build computes in
+    float whatever its weights are; empty in files of before it was kept. ``census`` is None for a float build, for a
+    target that cannot see what its runtime makes of a build, and in such files.
     """
 
     id: str
@@ -93,6 +99,8 @@ class BuildEntry:
     verdict_reason: str = ""
     layer_errors: tuple[LayerError, ...] = ()
     layer_errors_note: str = ""
+    activation_mode: Literal["static", "dynamic", "none", ""] = ""
+    census: Census | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

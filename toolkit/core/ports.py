@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.core.artifacts import (
+    Census,
     DataRef,
     Inspection,
     KeptFloat,
@@ -60,9 +61,13 @@ class Session(Protocol):
 class Source(Protocol):
     """A model format a user may bring.
 
-    One function is optional and *cheap*: ``files(path: Path) -> tuple[Path, ...]``, the model file first and then the
+    Three functions are optional. ``files(path: Path) -> tuple[Path, ...]``, *cheap*: the model file first and then the
     files beside it that its content lies in too; without it a model is its one file. What it names is hashed to know
-    the model again. It names only files that exist and does not raise on a damaged one.
+    the model again. It names only files that exist and does not raise on a damaged one. ``takes(path: Path) -> bool``,
+    *cheap*: whether a path that need not exist as it stands names a model in another way, such as
+    ``FOLDER:SIGNATURE``. ``freeze(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> str``: for a model that
+    code makes, write it once as a file of the format, which stands for the model from then on, and return the hash of
+    its content.
     """
 
     SUFFIXES: tuple[str, ...]
@@ -101,10 +106,16 @@ class Quantized:
 
     signature: Signature
     kept_float: tuple[KeptFloat, ...]
+    census: Census | None = None
 
 
 class Target(Protocol):
-    """A runtime on the phone."""
+    """A runtime on the phone.
+
+    Two constants are optional. ``CHANNEL_AXIS`` is where channels lie in activations of rank four or more (1 unless it
+    is there). ``SYMMETRIC_ACTIVATION_BITS`` lists the widths whose integers reach equally far to both sides of zero
+    (none unless it is there); range methods that weigh rounding against clipping want to know.
+    """
 
     SUFFIX: str
     """Ending of its artefacts, with the dot."""

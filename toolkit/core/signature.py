@@ -33,11 +33,11 @@ def bind(feeds: Feeds, signature: Signature) -> dict[str, Array]:
 
 
 def unbind(outputs: Feeds, signature: Signature) -> dict[str, Array]:
-    """Turn an artefact's outputs into arrays by the source's output names, in the source's axis order."""
-    return {
-        source_name(spec): np.transpose(outputs[spec.name], np.argsort(spec.perm)) if spec.perm else outputs[spec.name]
-        for spec in signature.outputs
-    }
+    """Turn an artefact's outputs into arrays by the source's output names, in the source's axis order.
+
+    Integers that stand for floats become float32.
+    """
+    return {source_name(spec): _floats(_turned_back(outputs[spec.name], spec), spec) for spec in signature.outputs}
 
 
 def check_feeds(feeds: Feeds, signature: Signature) -> None:
@@ -63,10 +63,24 @@ def check_feeds(feeds: Feeds, signature: Signature) -> None:
             )
 
 
+def _turned_back(array: Array, spec: TensorSpec) -> Array:
+    return np.transpose(array, np.argsort(spec.perm)) if spec.perm else array
+
+
+def _floats(array: Array, spec: TensorSpec) -> Array:
+    if not spec.scale or array.dtype.kind == "f":
+        return array
+    return (array.astype(np.float32) - np.float32(spec.zero_point)) * np.float32(spec.scale)
+
+
 def _cast(array: Array, spec: TensorSpec) -> Array:
     wanted = np.dtype(spec.dtype)
     if array.dtype == wanted:
         return array
+    if spec.scale and array.dtype.kind == "f" and wanted.kind in "iu":
+        limits = np.iinfo(wanted)
+        steps = np.rint(array.astype(np.float64) / spec.scale) + spec.zero_point
+        return np.clip(steps, limits.min, limits.max).astype(wanted)
     if array.dtype.kind in "iub" and wanted.kind in "iu":
         limits = np.iinfo(wanted)
         if array.size and (int(array.min()) < limits.min or int(array.max()) > limits.max):

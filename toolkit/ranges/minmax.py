@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from toolkit.core.artifacts import Range
 from toolkit.core.errors import DataError
+from toolkit.ranges.base import Grid, Seen
 
 
 class MinMax:
@@ -45,3 +46,8 @@ class MinMax:
     def ranges(self) -> dict[str, Range]:
         """Return the closed interval of each tensor seen, in the order in which they were first seen."""
         return {tensor: Range(low=low, high=high) for tensor, (low, high) in self._ranges.items()}
+
+
+def range_of(seen: Seen, grid: Grid) -> Range:
+    """Return the closed interval of all values that were seen, whatever the grid."""
+    return Range(low=seen.low, high=seen.high)

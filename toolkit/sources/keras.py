@@ -1,19 +1,23 @@
-"""Keras 3 models saved as ``.keras``, read in safe mode: no code from the file is ever run."""
+"""Keras models saved as ``.keras``, or as HDF5 by Keras 2, read in safe mode: no code from the file is ever run.
+
+An HDF5 file that Keras 3 cannot read is read by Keras 2 where that is installed (the package tf-keras).
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
-from toolkit.core.errors import ModelError
-from toolkit.core.ports import Array, Feeds, Session
-from toolkit.core.signature import check_feeds
+from toolkit.core.artifacts import Signature, ToolVersion
+from toolkit.core.ports import Session
+from toolkit.sources import _keras_h5
+from toolkit.sources._tensorflow import DTYPES, TensorFlowSession, Traced, check_form, save, spec_of
 from toolkit.sources.base import (
     cannot_read,
     check_shape_names,
@@ -24,24 +28,26 @@ from toolkit.sources.base import (
     static_shape,
 )
 
-SUFFIXES = (".keras",)
+SUFFIXES = (".keras", *_keras_h5.SUFFIXES)
 FORMS = ("saved_model",)
-SIGNATURE_KEY = "serving_default"
 
 _MEMBERS = ("config.json", "metadata.json", "model.weights.h5")
 _CONFIG_LIMIT = 64 << 20
 _TOTAL_LIMIT = 2 << 30
-_DTYPES = ("float32", "int8", "uint8", "int16", "int32", "int64", "bool")
+_ONLY_KERAS_2 = ("Functional", "InputLayer", "Policy", "CuDNNLSTM", "CuDNNGRU", "SyncBatchNormalization")
 _SAVE_AGAIN = "Open it where it was trained and save it with `model.save('NAME.keras')` under Keras 3."
 
 
 def recognises(path: Path) -> str | None:
-    """Look at the archive's table of contents: None when it may be a Keras 3 model, else what is wrong."""
+    """Look at the archive's table of contents, or at HDF5's superblock: None when it may be a model, else the fault."""
     wrong = first_look(path)
     if wrong is not None:
         return wrong
     with path.open("rb") as file:
         head = file.read(64)
+    if path.suffix.lower() in _keras_h5.SUFFIXES:
+        other = None if head.startswith(_keras_h5.MAGIC) else foreign_format(head)
+        return f"it is {other}, not an HDF5 file" if other else _keras_h5.fault(path)
     if not head.startswith(b"PK"):
         other = foreign_format(head)
         return f"it is {other}, not a Keras 3 archive" if other else "it is not a Keras 3 archive (a zip file)"
@@ -65,7 +71,7 @@ def read(path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:
         ModelError: the archive is damaged, holds custom code, half-precision or quantized weights, has no input, or
             an input axis other than the batch is unknown.
     """
-    return _Traced.of(path, shapes).signature
+    return _traced(path, shapes).signature
 
 
 def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path) -> None:
@@ -74,104 +80,53 @@ def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path)
     Raises:
         ModelError: as :func:`read`; or the form is not ``saved_model``.
     """
-    if form not in FORMS:
-        raise ModelError(f"A Keras model is not exported as {form!r}.", hint=f"Forms: {', '.join(FORMS)}.")
-    import tensorflow as tf
-
-    module = tf.Module()
-    frozen = _frozen(_Traced.of(path, shapes))
-    tf.saved_model.save(module, str(out), signatures={SIGNATURE_KEY: frozen})
+    check_form(form, FORMS, "Keras")
+    save(_traced(path, shapes), out)
 
 
 def open_session(path: Path, shapes: dict[str, tuple[int, ...]]) -> Session:
     """Load the model as the float reference, executed by TensorFlow as one traced function."""
-    return KerasSession(_Traced.of(path, shapes))
+    return TensorFlowSession(_traced(path, shapes))
 
 
 def toolchain() -> tuple[ToolVersion, ...]:
-    """Name Keras and TensorFlow."""
-    return tuple(ToolVersion(name=name, version=importlib.metadata.version(name)) for name in ("keras", "tensorflow"))
+    """Name Keras and TensorFlow, and Keras 2 where it stands ready for old files."""
+    known = ("keras", "tensorflow", *(("tf-keras",) if importlib.util.find_spec("tf_keras") else ()))
+    return tuple(ToolVersion(name=name, version=importlib.metadata.version(name)) for name in known)
 
 
-class KerasSession:
-    """A Keras model, traced once for its static shapes."""
-
-    def __init__(self, traced: _Traced) -> None:
-        self.signature = traced.signature
-        self._traced: _Traced | None = traced
-
-    def run(self, feeds: Feeds) -> dict[str, Array]:
-        """Execute once; see :class:`toolkit.core.ports.Session`."""
-        import tensorflow as tf
-
-        assert self._traced is not None, "the session is closed"
-        check_feeds(feeds, self.signature)
-        answer = self._traced.concrete(*(tf.constant(feeds[spec.name]) for spec in self.signature.inputs))
-        return {spec.name: answer[spec.name].numpy() for spec in self.signature.outputs}
-
-    def close(self) -> None:
-        self._traced = None
-
-
-class _Traced(NamedTuple):
-    """A model's function traced for static shapes; ``model`` keeps its variables alive."""
-
-    model: Any
-    concrete: Any
-    signature: Signature
-
-    @classmethod
-    def of(cls, path: Path, shapes: dict[str, tuple[int, ...]]) -> _Traced:
-        model = _load(path)  # a refusal comes before the seconds that the libraries take to load
-        import keras
-        import tensorflow as tf
-
-        own = _inputs(path, model)
-        names = identifiers([str(tensor.name) for tensor in own])
-        check_shape_names(shapes, names)
-        specs = [
-            tf.TensorSpec(static_shape(name, tensor.shape, shapes.get(name)), tensor.dtype, name=name)
-            for name, tensor in zip(names, own, strict=True)
-        ]
-        outputs = identifiers([_layer_of(tensor) for tensor in model.outputs], taken=names)
-
-        def serve(*tensors: Any) -> dict[str, Any]:
-            packed = tensors[0] if isinstance(model, keras.Sequential) else _packed(model, tensors)
-            return dict(zip(outputs, keras.tree.flatten(model(packed, training=False)), strict=True))
-
-        function = tf.function(serve, input_signature=specs, autograph=False)
-        try:
-            concrete = function.get_concrete_function()
-        except Exception as error:  # whatever a layer raises for these shapes
-            raise cannot_read(
-                path,
-                f"it does not run on inputs of shape {[list(spec.shape) for spec in specs]}: {one_line(error)}",
-                "Give sizes that the model was built for with --shape NAME=1,...",
-            ) from error
-        signature = Signature(
-            inputs=tuple(_spec(spec.name, spec) for spec in specs),
-            outputs=tuple(_spec(name, concrete.structured_outputs[name]) for name in outputs),
-        )
-        return cls(model, concrete, signature)
-
-
-def _frozen(traced: _Traced) -> Any:
-    """Return the traced function with variables as constants, under the same names.
-
-    Left as variables, Keras 3 weights become READ_VARIABLE operators in TFLite and arrive there as NaN; constants are
-    also what the converters to ONNX and Core ML begin with.
-    """
+def _traced(path: Path, shapes: dict[str, tuple[int, ...]]) -> Traced:
+    model = _load(path)  # a refusal comes before the seconds that the libraries take to load
+    import keras
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    constant = convert_variables_to_constants_v2(traced.concrete, lower_control_flow=False)
-    names = sorted(spec.name for spec in traced.signature.outputs)  # the order in which TensorFlow flattens a dict
+    own = _inputs(path, model)
+    names = identifiers([str(tensor.name) for tensor in own])
+    check_shape_names(shapes, names)
+    specs = [
+        tf.TensorSpec(static_shape(name, tensor.shape, shapes.get(name)), tensor.dtype, name=name)
+        for name, tensor in zip(names, own, strict=True)
+    ]
+    outputs = identifiers([_layer_of(tensor) for tensor in model.outputs], taken=names)
 
     def serve(*tensors: Any) -> dict[str, Any]:
-        return dict(zip(names, constant(*tensors), strict=True))
+        packed = tensors[0] if type(model).__name__ == "Sequential" else _packed(model, tensors)
+        return dict(zip(outputs, keras.tree.flatten(model(packed, training=False)), strict=True))
 
-    specs = [tf.TensorSpec(spec.shape, spec.dtype, name=spec.name) for spec in traced.signature.inputs]
-    return tf.function(serve, input_signature=specs, autograph=False).get_concrete_function()
+    function = tf.function(serve, input_signature=specs, autograph=False)
+    try:
+        concrete = function.get_concrete_function()
+    except Exception as error:  # whatever a layer raises for these shapes
+        raise cannot_read(
+            path,
+            f"it does not run on inputs of shape {[list(spec.shape) for spec in specs]}: {one_line(error)}",
+            "Give sizes that the model was built for with --shape NAME=1,...",
+        ) from error
+    signature = Signature(
+        inputs=tuple(spec_of(spec.name, spec) for spec in specs),
+        outputs=tuple(spec_of(name, concrete.structured_outputs[name]) for name in outputs),
+    )
+    return Traced(model, concrete, signature)
 
 
 def _packed(model: Any, tensors: tuple[Any, ...]) -> Any:
@@ -185,16 +140,35 @@ def _load(path: Path) -> Any:
     wrong = recognises(path)
     if wrong is not None:
         raise cannot_read(path, wrong, _SAVE_AGAIN)
-    _check_config(path)
+    old = path.suffix.lower() in _keras_h5.SUFFIXES
+    config = _keras_h5.config_of(path, _SAVE_AGAIN) if old else _archived_config(path)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras
 
+    for item in _objects(config):
+        _check_object(path, item)
+        if old:
+            _check_old_object(path, item)
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a file that is not what it says
-        raise cannot_read(path, f"Keras {keras.__version__} says: {one_line(error)}", _SAVE_AGAIN) from error
+        said = f"Keras {keras.__version__} says: {one_line(error)}"
+        if not old:
+            raise cannot_read(path, said, _SAVE_AGAIN) from error
+        model = _load_old(path, said)
     _check_weights(path, model)
     return model
+
+
+def _load_old(path: Path, said: str) -> Any:
+    try:
+        return _keras_h5.load_old(path)
+    except ImportError as error:
+        raise cannot_read(
+            path, said, f"Keras 2 may read it: pip install 'tf-keras>=2.21,<2.22', and try again. {_SAVE_AGAIN}"
+        ) from error
+    except Exception as error:  # as above
+        raise cannot_read(path, f"{said}; and tf-keras says: {one_line(error)}", _SAVE_AGAIN) from error
 
 
 def _inputs(path: Path, model: Any) -> list[Any]:
@@ -206,16 +180,16 @@ def _inputs(path: Path, model: Any) -> list[Any]:
             "Start it with `keras.Input(shape=...)`, or call it once, and save it again.",
         )
     for tensor in inputs:
-        if str(tensor.dtype) not in _DTYPES:
+        if _dtype(tensor) not in DTYPES:
             raise cannot_read(
                 path,
-                f"its input {tensor.name!r} is {tensor.dtype}, which mobile runtimes do not take",
-                f"Rebuild it with an input of one of: {', '.join(_DTYPES)}.",
+                f"its input {tensor.name!r} is {_dtype(tensor)}, which mobile runtimes do not take",
+                f"Rebuild it with an input of one of: {', '.join(DTYPES)}.",
             )
     return inputs
 
 
-def _check_config(path: Path) -> None:
+def _archived_config(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -224,8 +198,7 @@ def _check_config(path: Path) -> None:
         raise cannot_read(path, f"its config.json is damaged ({one_line(error)})", _SAVE_AGAIN) from error
     if damaged is not None:
         raise cannot_read(path, f"its {damaged} is damaged", "Copy or download the file again.")
-    for item in _objects(config):
-        _check_object(path, item)
+    return config
 
 
 def _objects(plain: Any) -> Iterator[dict[str, Any]]:
@@ -264,6 +237,30 @@ def _check_object(path: Path, item: dict[str, Any]) -> None:
         )
 
 
+def _check_old_object(path: Path, item: dict[str, Any]) -> None:
+    """Refuse what Keras 2 would look for in the user's own code: its files name classes without their modules.
+
+    Objects that name their module, as Keras 3 writes them into HDF5 too, have passed :func:`_check_object`; names such
+    as ``__keras_tensor__`` are plain values.
+    """
+    import keras
+
+    kind = str(item["class_name"])
+    if kind in ("TFOpLambda", "SlicingOpLambda"):
+        _keras_h5.check_call(path, item)
+        return
+    rooms = (keras.layers, keras.models, keras.initializers, keras.regularizers, keras.constraints, keras.activations)
+    known = (
+        kind in _ONLY_KERAS_2 or kind.startswith("__") or "module" in item or any(hasattr(room, kind) for room in rooms)
+    )
+    if not known and "config" in item:
+        raise cannot_read(
+            path,
+            f"it holds the custom object {kind}, whose code is not in the file",
+            "Rebuild that part with built-in Keras layers, or export the model to ONNX, and try again.",
+        )
+
+
 def _check_weights(path: Path, model: Any) -> None:
     import keras
 
@@ -271,7 +268,7 @@ def _check_weights(path: Path, model: Any) -> None:
         if isinstance(layer, keras.Model):
             continue
         policy = layer.dtype_policy
-        used = {str(policy.compute_dtype), *(str(weight.dtype) for weight in layer.weights)}
+        used = {str(policy.compute_dtype), *(_dtype(weight) for weight in layer.weights)}
         odd = sorted(used & {"float16", "bfloat16", "float64"})
         if odd:
             what = "mixed precision" if str(policy.variable_dtype) == "float32" else f"{odd[0]} weights"
@@ -284,9 +281,10 @@ def _check_weights(path: Path, model: Any) -> None:
 
 
 def _layer_of(tensor: Any) -> str:
-    return str(tensor._keras_history.operation.name)  # noqa: SLF001  (Keras offers no public way from tensor to layer)
+    history = tensor._keras_history  # noqa: SLF001  (Keras offers no public way from tensor to layer)
+    return str((history.operation if hasattr(history, "operation") else history.layer).name)
 
 
-def _spec(name: str, tensor: Any) -> TensorSpec:
-    shape = tuple(-1 if size is None else int(size) for size in tensor.shape)
-    return TensorSpec(name=name, dtype=tensor.dtype.name, shape=shape)
+def _dtype(tensor: Any) -> str:
+    """Return the dtype's word; Keras 3 has the word itself, TensorFlow and Keras 2 an object."""
+    return str(getattr(tensor.dtype, "name", tensor.dtype))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Array, Feeds, Session
-from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
+from toolkit.core.probe import probe_feeds
 from toolkit.core.signature import check_feeds
+from toolkit.sources import _onnx_form
 from toolkit.sources._onnx_file import external_files, load, outer_fault
 from toolkit.sources.base import (
     cannot_read,
@@ -24,11 +26,6 @@ from toolkit.sources.base import (
 
 SUFFIXES = (".onnx",)
 FORMS = ("onnx",)
-
-OPSET_LOW, OPSET_HIGH = 17, 20
-"""The opsets that every converter and quantizer behind us takes. Below 13 ONNX Runtime's per-channel quantizer writes
-models that do not load; above 20 the translators to TFLite and Core ML are untried."""
-_IR_VERSION = 9  # of opset 20
 
 
 def recognises(path: Path) -> str | None:
@@ -68,16 +65,8 @@ def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path)
     """
     if form not in FORMS:
         raise ModelError(f"An ONNX model is not exported as {form!r}.", hint=f"Forms: {', '.join(FORMS)}.")
-    import onnx
-
     reference = _reference(path, shapes)
-    model = _simplified(path, _converted(path, _fixed(load(path), reference.signature)))
-    try:
-        onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise cannot_read(path, f"simplified, it is no valid ONNX model: {one_line(error)}") from error
-    _check_same(path, reference, model)
-    onnx.save(model, out)
+    _onnx_form.write(path, _fixed(load(path), reference.signature), reference, out)
 
 
 def open_session(path: Path, shapes: dict[str, tuple[int, ...]]) -> Session:
@@ -102,8 +91,10 @@ class OnnxSession:
         """Execute once; see :class:`toolkit.core.ports.Session`."""
         assert self._runtime is not None, "the session is closed"
         check_feeds(feeds, self.signature)
+        # ONNX Runtime does not take the scalars that indexing an array gives
+        arrays = {name: np.asarray(array) for name, array in feeds.items()}
         names = [spec.name for spec in self.signature.outputs]
-        return dict(zip(names, self._runtime.run(names, dict(feeds)), strict=True))
+        return dict(zip(names, self._runtime.run(names, arrays), strict=True))
 
     def close(self) -> None:
         self._runtime = None
@@ -112,7 +103,7 @@ class OnnxSession:
 def _reference(path: Path, shapes: dict[str, tuple[int, ...]]) -> OnnxSession:
     model = load(path)
     inputs = _inputs(path, model, shapes)
-    runtime = _runtime(path, model)
+    runtime = _onnx_form.runtime(path, model)
     names = [value.name for value in model.graph.output]
     feeds = probe_feeds(Signature(inputs=inputs, outputs=()))
     try:
@@ -125,26 +116,6 @@ def _reference(path: Path, shapes: dict[str, tuple[int, ...]]) -> OnnxSession:
             "If the sizes are wrong, give them with --shape NAME=1,...",
         ) from error
     return OnnxSession(runtime, Signature(inputs=inputs, outputs=_outputs(path, names, answers)))
-
-
-def _runtime(path: Path, model: Any) -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime as ort
-
-    ort.disable_telemetry_events()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.use_deterministic_compute = True
-    options.intra_op_num_threads = min(4, os.cpu_count() or 1)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own kinds share no public base
-        raise cannot_read(
-            path,
-            f"ONNX Runtime {ort.__version__} cannot load it: {one_line(error)}",
-            "Export it again with standard operators and opset 17.",
-        ) from error
 
 
 def _inputs(path: Path, model: Any, shapes: dict[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
@@ -190,56 +161,3 @@ def _fixed(model: Any, signature: Signature) -> Any:
             shape.dim.add().dim_value = size
     del model.graph.value_info[:]
     return model
-
-
-def _converted(path: Path, model: Any) -> Any:
-    import onnx
-
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    opset = next(item for item in model.opset_import if item.domain in ("", "ai.onnx"))
-    if OPSET_LOW <= opset.version <= OPSET_HIGH:
-        return model
-    goal = OPSET_LOW if opset.version < OPSET_LOW else OPSET_HIGH
-    model.ir_version = max(model.ir_version, 4)  # the converter wants weights apart from inputs, as IR 4 allows
-    try:
-        return onnx.version_converter.convert_version(model, goal)
-    except Exception as error:  # the converter raises RuntimeError and its own ConvertError
-        raise cannot_read(
-            path,
-            f"its opset {opset.version} cannot be converted to {goal}: {one_line(error)}",
-            f"Export it again with an opset from {OPSET_LOW} to {OPSET_HIGH}.",
-        ) from error
-
-
-def _simplified(path: Path, model: Any) -> Any:
-    import onnx
-    import onnxslim
-
-    try:
-        slim = onnxslim.slim(model)
-        slim = onnx.shape_inference.infer_shapes(slim, data_prop=True)
-    except Exception as error:  # foreign graph surgery: any kind can come
-        raise cannot_read(path, f"it cannot be simplified (onnxslim): {one_line(error)}") from error
-    slim.ir_version = _IR_VERSION
-    return slim
-
-
-def _check_same(path: Path, reference: OnnxSession, model: Any) -> None:
-    names = [spec.name for spec in reference.signature.outputs]
-    inputs, outputs = [v.name for v in model.graph.input], [v.name for v in model.graph.output]
-    if sorted(inputs) != sorted(spec.name for spec in reference.signature.inputs) or outputs != names:
-        raise cannot_read(
-            path,
-            f"simplifying changed its inputs or outputs to {inputs} -> {outputs}",
-            "Remove inputs that nothing uses and export it again.",
-        )
-    feeds = probe_feeds(reference.signature, seed=1)
-    answers = dict(zip(names, _runtime(path, model).run(names, feeds), strict=True))
-    name, error = relative_error(reference.run(feeds), answers)
-    if error > SAME_MODEL:
-        raise cannot_read(
-            path,
-            f"simplified for opset {OPSET_LOW}, its output {name!r} differs by {error:.1%} from the original's",
-            "Export it again with opset 17 and constant folding.",
-        )

@@ -1,25 +1,66 @@
-"""From float models to calibrated ones: each target's float model runs over the data once per range method."""
+"""From float models to calibrated ones: each target's float model runs over the data once, whatever recipes ask for.
+
+The pass leaves statistics in the cache; the ranges of each method and width of integers follow from those in moments.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from toolkit.core import isolation, store
-from toolkit.core.artifacts import Blob, CalibratedModel, DataRef, FloatModel
+from toolkit.core import discovery, isolation, store
+from toolkit.core.artifacts import (
+    Blob,
+    CalibratedModel,
+    CalibrationReport,
+    DataRef,
+    FloatModel,
+    Range,
+    TargetCalibration,
+    TensorShare,
+)
+from toolkit.core.errors import SettingsError
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
-from toolkit.stages import work
-from toolkit.stages.order import Build, Calibrated, Converted, failed, made_by, news, target_of
-from toolkit.stages.parallel import Failure, each
+from toolkit.ranges.base import Grid, RangeMethod, Seen
+from toolkit.stages import calibrating, calibration_report, statistics
+from toolkit.stages.order import RANGES, Build, Calibrated, Converted, failed, made_by, news, target_of
+from toolkit.stages.parallel import Failure, each, needs_of
 
 CALIBRATE_S = 4 * 3600
+"""Deadline in seconds: a generous guard against a hang."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Statistics:
+    blob: Blob
+    surveyed: calibrating.Surveyed
+    report: TargetCalibration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ranges:
     blob: Blob
-    tensors: int
+    clipped: tuple[TensorShare, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Want:
+    """The ranges that some builds share."""
+
+    target: str
+    method: str
+    grid: Grid
+
+    @classmethod
+    def of(cls, build: Build) -> _Want:
+        bits = build.recipe.activation_bits
+        symmetric = bits in getattr(target_of(build.target), "SYMMETRIC_ACTIVATION_BITS", ())
+        return cls(target=build.target, method=build.recipe.range_method, grid=Grid(bits=bits, symmetric=symmetric))
 
 
 def calibrate(converted: Converted, tools: Tools) -> Calibrated:
@@ -29,45 +70,46 @@ def calibrate(converted: Converted, tools: Tools) -> Calibrated:
     """
     order = converted.order
     alive = [build for build in order.builds if build.target in converted.models]
-    hungry: dict[tuple[str, str], list[Build]] = {}
+    hungry: dict[str, list[Build]] = {}
     for build in alive:
         if build.recipe.needs_data:
-            hungry.setdefault((build.target, build.recipe.range_method), []).append(build)
-
-    def ranges_of(key: tuple[str, str]) -> Blob:
-        assert order.data is not None, "the importer asks for data where a recipe needs it"
-        news(tools, hungry[key], "calibrate")
-        return _ranges(converted.models[key[0]], order.data, key[1], hungry[key], tools)
-
-    keys = tuple(hungry)
-    learned = dict(zip(keys, each(keys, ranges_of, order.request.jobs), strict=True))
+            hungry.setdefault(build.target, []).append(build)
+    passes = _passes(converted, hungry, tools)
+    wants = tuple(dict.fromkeys(_Want.of(build) for builds in hungry.values() for build in builds))
+    learned = dict(zip(wants, each(wants, lambda want: _learned(want, passes, tools), order.request.jobs), strict=True))
     models, gone = [], list(converted.failed)
-    for key, outcome in learned.items():
-        if isinstance(outcome, Failure):
-            gone += failed(tools, hungry[key], outcome)
     for build in alive:
-        ranges = learned[build.target, build.recipe.range_method] if build.recipe.needs_data else None
-        if not isinstance(ranges, Failure):
-            models.append((build, _calibrated(converted.models[build.target], order.data, build, ranges)))
+        outcome = learned[_Want.of(build)] if build.recipe.needs_data else None
+        if isinstance(outcome, Failure):
+            gone += failed(tools, [build], outcome)
+        else:
+            model = converted.models[build.target]
+            models.append((build, _calibrated(model, order.data, build, passes.get(build.target), outcome)))
+    _warn(passes.values(), hungry, order.data, tools)
     return Calibrated(order=order, requirements=converted.requirements, models=tuple(models), failed=tuple(gone))
 
 
-def _calibrated(base: FloatModel, data: DataRef | None, build: Build, ranges: Blob | None) -> CalibratedModel:
-    if ranges is None or data is None:
-        return CalibratedModel(base=base, data=None, sample_count=0, method="", ranges=None)
-    return CalibratedModel(
-        base=base, data=data, sample_count=data.count, method=build.recipe.range_method, ranges=ranges
-    )
+def _passes(converted: Converted, hungry: dict[str, list[Build]], tools: Tools) -> dict[str, _Statistics | Failure]:
+    """Run the float model of each target over the data, or find that it was done before."""
+    order = converted.order
+
+    def pass_of(target: str) -> _Statistics:
+        assert order.data is not None, "the importer asks for data where a recipe needs it"
+        news(tools, hungry[target], "calibrate")
+        return _statistics(converted.models[target], order.data, hungry[target], tools)
+
+    targets = tuple(hungry)
+    needs = [needs_of("calibrate", converted.models[target].blob) for target in targets]
+    return dict(zip(targets, each(targets, pass_of, order.request.jobs, needs), strict=True))
 
 
-def _ranges(base: FloatModel, data: DataRef, method: str, builds: list[Build], tools: Tools) -> Blob:
+def _statistics(base: FloatModel, data: DataRef, builds: list[Build], tools: Tools) -> _Statistics:
     inputs = {
         "float": base.blob.sha256,
         "signature": base.signature,
         "source": base.source.signature,
         "data": data.sha256,
         "preprocess": data.preprocess,
-        "method": method,
         "made_by": made_by(target_of(base.target)),
     }
 
@@ -75,17 +117,100 @@ def _ranges(base: FloatModel, data: DataRef, method: str, builds: list[Build], t
         for build in builds:
             tools.emit(Event(subject=build.subject, phase=event.phase, done=event.done, total=event.total))
 
-    def produce(folder: Path) -> _Ranges:
-        job = work.CalibrationJob(
+    def produce(folder: Path) -> _Statistics:
+        job = calibrating.CalibrationJob(
             target=base.target,
             model=base.blob.path,
             artefact=base.signature,
             source=base.source.signature,
             data=data,
-            method=method,
-            out=folder / "ranges.json",
+            out=folder / "statistics.npz",
         )
-        tensors = isolation.isolate(tools, CALIBRATE_S, work.calibrate, job, tell)
-        return _Ranges(blob=store.blob_of(job.out), tensors=tensors)
+        surveyed = isolation.isolate(tools, CALIBRATE_S, calibrating.calibrate, job, tell)
+        inputs = {spec.name for spec in base.signature.inputs}
+        report = calibration_report.of_target(statistics.load(job.out), inputs)
+        return _Statistics(blob=store.blob_of(job.out), surveyed=surveyed, report=report)
 
-    return tools.store.memo("calibrate/1", inputs, _Ranges, produce).blob
+    return tools.store.memo("calibrate/2", inputs, _Statistics, produce)
+
+
+def _learned(want: _Want, passes: dict[str, _Statistics | Failure], tools: Tools) -> _Ranges | Failure:
+    found = passes[want.target]
+    return found if isinstance(found, Failure) else _ranges(found.blob, want, tools)
+
+
+def _ranges(known: Blob, want: _Want, tools: Tools) -> _Ranges:
+    method = discovery.load(RANGES, want.method)
+    inputs = {
+        "statistics": known.sha256,
+        "method": want.method,
+        "grid": want.grid,
+        "code": store.sha256_of(Path(str(method.__file__))),
+        "made_by": made_by(),
+    }
+
+    def produce(folder: Path) -> _Ranges:
+        seen = statistics.load(known.path)
+        chosen = ranges_of(method, seen, want.grid)
+        out = folder / "ranges.json"
+        plain = {tensor: [held.low, held.high] for tensor, held in chosen.items()}
+        store.write_atomic(out, json.dumps(plain, indent=1))
+        return _Ranges(blob=store.blob_of(out), clipped=calibration_report.clipped(seen, chosen))
+
+    return tools.store.memo("ranges/1", inputs, _Ranges, produce)
+
+
+def ranges_of(method: Any, seen: Iterable[Seen], grid: Grid) -> dict[str, Range]:
+    """Ask a range method (:class:`toolkit.ranges.base.RangeMethod`) for the range of every tensor.
+
+    Raises:
+        SettingsError: the method has no ``range_of``, or gives a range that no tensor can have.
+    """
+    if not hasattr(method, "range_of"):
+        raise SettingsError(
+            f"{method.__name__} is no range method: it lacks `range_of`.", hint="See docs/extending.md."
+        )
+    known: RangeMethod = method
+    chosen = {one.tensor: known.range_of(one, grid) for one in seen}
+    for tensor, held in chosen.items():
+        if not -float("inf") < held.low <= held.high < float("inf"):
+            raise SettingsError(
+                f"The range method {method.__name__} gives [{held.low}, {held.high}] for the tensor {tensor!r}.",
+                hint="Choose another `range_method`, and tell its author.",
+            )
+    return chosen
+
+
+def _calibrated(
+    base: FloatModel, data: DataRef | None, build: Build, known: _Statistics | Failure | None, ranges: _Ranges | None
+) -> CalibratedModel:
+    if ranges is None or data is None or not isinstance(known, _Statistics):
+        return CalibratedModel(base=base, data=None, sample_count=0, method="", ranges=None)
+    recipe = build.recipe
+    clipped = {f"{recipe.range_method}/{recipe.activation_bits}": ranges.clipped}
+    target = dataclasses.replace(known.report, clipped=clipped)
+    return CalibratedModel(
+        base=base,
+        data=data,
+        sample_count=data.count,
+        method=recipe.range_method,
+        ranges=ranges.blob,
+        report=_report(known, build.target, target),
+    )
+
+
+def _report(known: _Statistics, name: str, target: TargetCalibration) -> CalibrationReport:
+    found = known.surveyed
+    return CalibrationReport(suspicions=found.suspicions, targets={name: target}, notes=found.notes)
+
+
+def _warn(passes: Iterable[_Statistics | Failure], hungry: Iterable[str], data: DataRef | None, tools: Tools) -> None:
+    reports = (
+        _report(known, target, known.report)
+        for target, known in zip(hungry, passes, strict=True)
+        if isinstance(known, _Statistics)
+    )
+    report = calibration_report.joined(reports)
+    if report is not None and data is not None:
+        for words in calibration_report.warnings(report, data.count):
+            tools.emit(Event(subject="calibration", phase="noted", message=words, level="warning"))

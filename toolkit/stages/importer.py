@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,12 +30,13 @@ from toolkit.stages.order import (
     source_of,
     target_of,
 )
-from toolkit.stages.parallel import Failure, each
+from toolkit.stages.parallel import Failure, each, needs_of
 from toolkit.stages.requests import QuantizeRequest
 
 READ_S, SCAN_S, CONVERT_S = 600, 3600, 3600
 """Deadlines in seconds: generous guards against a hang, not expectations of how long the work takes."""
 
+_NO_MODEL = "Check the path. A function that returns a PyTorch model is named MODULE:FUNCTION or FILE.py:FUNCTION."
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -59,15 +61,29 @@ class _Converted:
     made: work.FloatArtefact
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path is a file or folder, or names a model in another way, as ``MODULE:FUNCTION`` does."""
+    if path.exists():
+        return True
+    modules = (source_of(name) for name in discovery.names(SOURCES))
+    return any(module.takes(path) for module in modules if hasattr(module, "takes"))
+
+
 def recognise(path: Path) -> str:
-    """Return the name of the source format of a file, by its ending and its first bytes.
+    """Return the name of the source format of a file, by its ending and its first bytes, or of what else it names.
 
     Raises:
         ModelError: it is missing or empty, no format has its ending, or its content is not what the ending says.
     """
-    if not path.exists():
-        raise ModelError(f"There is no model {path}.", hint="Check the path.")
     known = {name: source_of(name) for name in discovery.names(SOURCES)}
+    for name, module in known.items():
+        if hasattr(module, "takes") and module.takes(path):
+            wrong_inside = module.recognises(path)
+            if wrong_inside is not None:
+                raise ModelError(f"{path} is not a model for {name}: {wrong_inside}.", hint="Check what it names.")
+            return name
+    if not path.exists():
+        raise ModelError(f"There is no model {path}.", hint=_NO_MODEL)
     by_suffix = [name for name, module in known.items() if path.suffix.lower() in module.SUFFIXES]
     wrong = {name: known[name].recognises(path) for name in by_suffix}
     for name, reason in wrong.items():
@@ -91,35 +107,62 @@ def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) ->
         ModelError: it cannot be read, or palmtop does not support what is in it.
     """
     name = recognise(path)
-    blob = source_blob(path, name)
+    blob = source_blob(path, name, shapes, tools)
     inputs = {"source": blob.sha256, "format": name, "shapes": shapes, "made_by": made_by(source_of(name))}
 
     def produce(_: Path) -> _Read:
-        return _Read(signature=isolation.isolate(tools, READ_S, work.read, name, path.absolute(), shapes))
+        return _Read(signature=isolation.isolate(tools, READ_S, work.read, name, blob.path.absolute(), shapes))
 
     read = tools.store.memo("read/1", inputs, _Read, produce)
     return SourceModel(
-        name=path.stem, format=name, blob=blob, signature=read.signature, shapes=tuple(sorted(shapes.items()))
+        name=_name_of(path), format=name, blob=blob, signature=read.signature, shapes=tuple(sorted(shapes.items()))
     )
 
 
-def source_blob(path: Path, source: str) -> Blob:
+def source_blob(path: Path, source: str, shapes: dict[str, tuple[int, ...]], tools: Tools) -> Blob:
     """Return a model with the hash of everything its content lies in, so that new weights beside it are seen.
 
     A model of one file has that file's hash. Where a format names more (``files`` of :class:`.ports.Source`), the hash
-    covers theirs and their paths relative to the model; renaming or moving the whole does not change it.
+    covers theirs and their paths relative to the model; renaming or moving the whole does not change it. What the
+    user's code makes is written to the cache first (``freeze``) and has the hash of what was made.
+
+    Raises:
+        ModelError: the user's code fails, or gives no model.
     """
     module = source_of(source)
-    files: tuple[Path, ...] = module.files(path) if hasattr(module, "files") else (path,)
-    blob, beside = store.blob_of(path), sorted(set(files) - {path})
-    if not beside:
-        return blob
-    folder = path.resolve().parent
-    digest = hashlib.sha256(blob.sha256.encode())
-    for file in beside:
+    if not path.exists() and hasattr(module, "freeze"):
+        return _frozen(path, source, shapes, tools)
+    first, *beside = module.files(path) if hasattr(module, "files") else (path,)
+    if first == path and not beside:
+        return store.blob_of(path)
+    folder = first.resolve().parent
+    chosen = "" if path.exists() else path.name.rpartition(":")[2]
+    digest = hashlib.sha256((chosen + store.sha256_of(first)).encode())
+    for file in sorted(set(beside) - {first}):
         digest.update(f"\0{Path(os.path.relpath(file, folder)).as_posix()}\0{store.sha256_of(file)}".encode())
-    size = blob.size_bytes + sum(store.size_of(file) for file in beside)
+    size = sum(store.size_of(file) for file in {first, *beside})
     return Blob(path=path, sha256=digest.hexdigest(), size_bytes=size)
+
+
+def _frozen(path: Path, source: str, shapes: dict[str, tuple[int, ...]], tools: Tools) -> Blob:
+    """Run the user's code once, in a child process, and keep the model it makes under the hash of its content."""
+    with tempfile.TemporaryDirectory(prefix="palmtop-") as scratch:
+        file = Path(scratch) / f"frozen{source_of(source).SUFFIXES[0]}"
+        content = isolation.isolate(tools, READ_S, work.freeze, source, path.absolute(), shapes, file)
+
+        def produce(folder: Path) -> _Exported:
+            return _Exported(blob=store.copy_blob(store.blob_of(file), folder / file.name))
+
+        inputs = {"content": content, "made_by": made_by(source_of(source))}
+        kept = tools.store.memo("freeze/1", inputs, _Exported, produce).blob
+    return Blob(path=kept.path, sha256=content, size_bytes=kept.size_bytes)
+
+
+def _name_of(path: Path) -> str:
+    """Return the model's name: the file's, the folder's, or both words of ``MODULE:FUNCTION``."""
+    if path.exists():
+        return path.stem
+    return path.name.replace(".py:", "-").replace(":", "-")
 
 
 def import_model(request: QuantizeRequest, tools: Tools) -> Order:
@@ -232,8 +275,13 @@ def convert(order: Order, tools: Tools) -> Converted:
     forms = {target: builds[0].form for target, builds in by_target.items()}
     wanted = tuple(dict.fromkeys(forms.values()))
     news(tools, order.builds, "convert")
+    jobs, need = order.request.jobs, needs_of("convert", order.source.blob)
     exported = dict(
-        zip(wanted, each(wanted, lambda form: _export(order.source, form, tools), order.request.jobs), strict=True)
+        zip(
+            wanted,
+            each(wanted, lambda form: _export(order.source, form, tools), jobs, [need] * len(wanted)),
+            strict=True,
+        )
     )
 
     def convert_for(target: str) -> tuple[FloatModel, Requirements] | Failure:
@@ -243,7 +291,7 @@ def convert(order: Order, tools: Tools) -> Converted:
     targets = tuple(by_target)
     models, requirements = {}, {}
     gone: list[FailedBuild] = []
-    for target, outcome in zip(targets, each(targets, convert_for, order.request.jobs), strict=True):
+    for target, outcome in zip(targets, each(targets, convert_for, jobs, [need] * len(targets)), strict=True):
         if isinstance(outcome, Failure):
             gone += failed(tools, by_target[target], outcome)
         else:

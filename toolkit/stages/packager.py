@@ -14,6 +14,7 @@ from toolkit.core.artifacts import Blob, QuantizedModel, ToolVersion
 from toolkit.core.errors import FolderTaken, ModelError, OutputError, PalmtopError, SettingsError
 from toolkit.core.manifest import BuildEntry, DataEntry, Manifest, SourceEntry
 from toolkit.core.tools import Tools
+from toolkit.stages.calibration_report import joined
 from toolkit.stages.order import Built, Order, host_toolchain, news, palmtop_version, source_of, target_of
 
 _COPIES_PER_BUILD = 3
@@ -123,7 +124,8 @@ def _joined(before: Manifest, made: Manifest, order: list[str]) -> Manifest:
     calibration = made.calibration
     if calibration is not None and before.calibration is not None:
         methods = {*calibration.method.split(", "), *before.calibration.method.split(", ")} - {""}
-        calibration = dataclasses.replace(calibration, method=", ".join(sorted(methods)))
+        report = joined(one for one in (before.calibration.report, calibration.report) if one is not None)
+        calibration = dataclasses.replace(calibration, method=", ".join(sorted(methods)), report=report)
     return dataclasses.replace(
         made,
         calibration=calibration,
@@ -201,7 +203,12 @@ def _data_entry(built: Built) -> DataEntry | None:
         return None
     methods = sorted({model.base.method for model in built.models} - {""})
     return DataEntry(
-        data=data.location, format=data.format, sha256=data.sha256, samples=data.count, method=", ".join(methods)
+        data=data.location,
+        format=data.format,
+        sha256=data.sha256,
+        samples=data.count,
+        method=", ".join(methods),
+        report=joined(model.base.report for model in built.models if model.base.report is not None),
     )
 
 
@@ -217,6 +224,8 @@ def _entry(model: QuantizedModel) -> BuildEntry:
         kept_float=model.kept_float,
         requirements=model.requirements,
         toolchain=model.base.base.toolchain,
+        activation_mode=model.recipe.activation_mode,
+        census=model.census,
     )
 
 

@@ -36,7 +36,7 @@ def room_of(path: Path) -> tuple[str, str]:
     Raises:
         ModelError: it is missing, or nothing reads it.
     """
-    if not path.exists():
+    if not importer.is_there(path):
         raise ModelError(f"There is no model {path}.", hint="Check the path.")
     suffix = path.suffix.lower()
     artefacts = {target_of(name).SUFFIX: name for name in reversed(discovery.names(TARGETS))}

@@ -12,7 +12,7 @@ from toolkit.core.errors import ModelError
 from toolkit.core.tools import Tools
 from toolkit.stages import work
 from toolkit.stages.order import Build, Built, Calibrated, failed, made_by, news, target_of
-from toolkit.stages.parallel import Failure, each
+from toolkit.stages.parallel import Failure, each, needs_of
 
 QUANTIZE_S = 3600
 
@@ -33,7 +33,8 @@ def quantize(calibrated: Calibrated, tools: Tools) -> Built:
             return _unchanged(build, base, calibrated.requirements[build.target])
         return _quantize(build, base, tools)
 
-    outcomes = each(calibrated.models, build_of, calibrated.order.request.jobs)
+    needs = [needs_of("quantize", base.base.blob) for _, base in calibrated.models]
+    outcomes = each(calibrated.models, build_of, calibrated.order.request.jobs, needs)
     for (build, _), outcome in zip(calibrated.models, outcomes, strict=True):
         if isinstance(outcome, Failure):
             gone += failed(tools, [build], outcome)
@@ -75,7 +76,7 @@ def _quantize(build: Build, base: CalibratedModel, tools: Tools) -> QuantizedMod
         )
         return _Quantized(blob=store.blob_of(out), made=made)
 
-    found = tools.store.memo("quantize/1", inputs, _Quantized, produce)
+    found = tools.store.memo("quantize/2", inputs, _Quantized, produce)
     return QuantizedModel(
         base=base,
         recipe=build.recipe,
@@ -83,6 +84,7 @@ def _quantize(build: Build, base: CalibratedModel, tools: Tools) -> QuantizedMod
         signature=bound(found.made.signature, base.base.signature),
         kept_float=found.made.kept_float,
         requirements=found.made.requirements,
+        census=found.made.census,
     )
 
 

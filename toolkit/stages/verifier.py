@@ -118,12 +118,12 @@ def open_folder(request: VerifyRequest, tools: Tools) -> Inquiry:
 def _source(request: VerifyRequest, found: Manifest, tools: Tools) -> SourceModel:
     named = Path(found.source.path)
     places = [request.model] if request.model is not None else [named, request.folder / named]
-    path = next((place for place in places if place.exists()), None)
+    path = next((place for place in places if importer.is_there(place)), None)
     if path is None:
         raise ModelError(
             f"The float model of {request.folder} is not at {places[0]} any more.", hint="Say where with --model."
         )
-    if importer.source_blob(path, found.source.format).sha256 != found.source.sha256:
+    if importer.source_blob(path, found.source.format, dict(found.source.shapes), tools).sha256 != found.source.sha256:
         raise ModelError(
             f"{path} is not the model that {request.folder} was built from: its content differs.",
             hint="Say where that one lies with --model, or quantize again.",

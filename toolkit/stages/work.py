@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.core import discovery, signature, store
-from toolkit.core.artifacts import DataRef, Inspection, KeptFloat, Range, Requirements, Signature
+from toolkit.core import signature, store
+from toolkit.core.artifacts import Census, DataRef, Inspection, KeptFloat, Range, Requirements, Signature
 from toolkit.core.errors import DataError, ModelError, OutputError
 from toolkit.core.events import Emit, Event
-from toolkit.core.ports import Array, Feeds, Observer, Session
+from toolkit.core.ports import Array, Feeds, Session
 from toolkit.core.recipe import Recipe
 from toolkit.stages import data as datasets
 from toolkit.stages.data import Batch
-from toolkit.stages.order import RANGES, source_of, target_of
+from toolkit.stages.order import source_of, target_of
 from toolkit.stages.recording import RowWriter
 
 GOLDEN_SAMPLES = 4
@@ -46,6 +46,7 @@ class QuantizedArtefact:
     signature: Signature
     kept_float: tuple[KeptFloat, ...]
     requirements: Requirements
+    census: Census | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +91,13 @@ def read(source: str, model: Path, shapes: dict[str, tuple[int, ...]]) -> Signat
     return found
 
 
+def freeze(source: str, model: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> str:
+    """Run the code that a user named, write the model it makes to a file and return the hash of its content."""
+    with room_at(out.parent):
+        content: str = source_of(source).freeze(model, shapes, out)
+    return content
+
+
 def export(source: str, model: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path) -> None:
     """Write a source model in a form."""
     with room_at(out.parent):
@@ -104,54 +112,6 @@ def convert(target: str, form: str, model: Path, source: Signature, out: Path) -
     return FloatArtefact(signature=made, requirements=module.requirements(out))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationJob:
-    """Run ``model`` of ``target`` over ``data`` and write the ranges by ``method`` to ``out``."""
-
-    target: str
-    model: Path
-    artefact: Signature
-    source: Signature
-    data: DataRef
-    method: str
-    out: Path
-
-
-def calibrate(job: CalibrationJob, emit: Emit) -> int:
-    """Write ``{tensor: [low, high]}`` as JSON and return how many tensors it holds."""
-    observer = observer_of(job.method)
-
-    def samples() -> Iterator[Feeds]:
-        for batch in _told(_batches(job.data, job.source), job.data.count, "calibrate", emit):
-            yield signature.bind(batch.feeds, job.artefact)
-
-    def observe(tensor: str, values: Array) -> None:
-        observer.see(tensor, np.asarray(values, np.float32))
-
-    target_of(job.target).calibrate(job.model, samples(), observe)
-    ranges = observer.ranges()
-    if not ranges:
-        raise ModelError(f"Calibration saw no tensor of {job.model.name}.", hint="Has the model any float operator?")
-    plain = {tensor: [seen.low, seen.high] for tensor, seen in ranges.items()}
-    with room_at(job.out.parent):
-        store.write_atomic(job.out, json.dumps(plain, indent=1))
-    return len(plain)
-
-
-def observer_of(method: str) -> Observer:
-    """Return a new observer of a range method: its module's one class with ``see`` and ``ranges``."""
-    module = discovery.load(RANGES, method)
-    kinds = [
-        kind
-        for kind in vars(module).values()
-        if isinstance(kind, type) and kind.__module__ == module.__name__ and hasattr(kind, "see")
-    ]
-    if len(kinds) != 1:
-        raise AssertionError(f"{module.__name__} has {len(kinds)} observers, not one")
-    made: Observer = kinds[0]()
-    return made
-
-
 def quantize(target: str, model: Path, recipe: Recipe, ranges: Path | None, out: Path) -> QuantizedArtefact:
     """Write a quantized artefact from a float one and the ranges of its tensors."""
     learned = json.loads(ranges.read_text(encoding="utf-8")) if ranges is not None else {}
@@ -160,7 +120,10 @@ def quantize(target: str, model: Path, recipe: Recipe, ranges: Path | None, out:
     with room_at(out.parent):
         made = module.quantize(model, recipe, known, out)
     return QuantizedArtefact(
-        signature=made.signature, kept_float=made.kept_float, requirements=module.requirements(out)
+        signature=made.signature,
+        kept_float=made.kept_float,
+        requirements=module.requirements(out),
+        census=made.census,
     )
 
 
@@ -196,7 +159,7 @@ def execute(job: ExecutionJob, emit: Emit) -> Execution:
     kept: list[tuple[Feeds, Feeds]] = []
     labels: list[Any] = []
     with room_at(job.out), closing(_session(job)) as session, closing(_Outputs(job.out, samples, size)) as outputs:
-        for index, batch in enumerate(_told(_batches(job.data, job.source), samples, "execute", emit)):
+        for index, batch in enumerate(told(batches_of(job.data, job.source), samples, "execute", emit)):
             feeds = signature.bind(batch.feeds, job.artefact)
             answers = session.run(feeds)
             outputs.add(signature.unbind(answers, job.artefact), len(batch.samples))
@@ -288,11 +251,12 @@ def inspect(room: str, name: str, path: Path) -> Inspection:
     )
 
 
-def _batches(data: DataRef, source: Signature) -> Iterator[Batch]:
+def batches_of(data: DataRef, source: Signature) -> Iterator[Batch]:
+    """Yield the samples of a data set as the inferences that a source model takes."""
     return datasets.batches(datasets.stream(data, source), source)
 
 
-def _told(items: Iterable[Batch], total: int, phase: str, emit: Emit) -> Iterator[Batch]:
+def told(items: Iterable[Batch], total: int, phase: str, emit: Emit) -> Iterator[Batch]:
     """Pass batches on and tell how far it is, at most some fifty times."""
     step = max(1, total // 50)
     done = said = 0

@@ -183,6 +183,57 @@ def test_inferences_that_were_not_timed_take_energy_too() -> None:
     assert pair.inferences == session().warmup.runs + 912
 
 
+def gauged(ua: float, factor: float, updates: int) -> list[Power]:
+    """Thirteen readings of a current in a vendor's unit and sign, of which so many differ from the one before."""
+    raws = [round(ua * factor * (1.01 if min(at, updates) % 2 else 0.99)) for at in range(13)]
+    return [Power(current_raw=raw, voltage_raw=4000, level_percent=75.0, status=3) for raw in raws]
+
+
+def followed(factor: float, *, updates: int = 12) -> Energy | Unavailable | None:
+    """Three sessions of an app on a phone without rails and charge counter: 0.25 A at rest, 0.75 A at work, 4 V."""
+    done = finish(
+        Phase(name="idle", edge="begin"), *gauged(250e3, factor, 12), Phase(name="idle", edge="end", took_ns=12 * S),
+        Phase(name="measure", edge="begin"), *gauged(750e3, factor, updates),
+        Phase(name="measure", edge="end", took_ns=12 * S, runs=900, calls=1000),
+        loaded=vitals(20), ended=vitals(40),
+    )  # fmt: skip
+    blind = cooled(vitals=vitals(power=Unavailable(reason="no meter")))
+    return energy_of([session(power=surroundings.power(done, session(), blind))] * 3)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (-1, "µA; it is negative"),
+        (1, "µA; it is positive"),
+        (-1e-3, "mA; it is negative"),
+        (1e-3, "mA; it is positive"),
+    ],
+)
+def test_a_current_that_the_app_followed_gives_energy_in_every_vendor_s_unit(factor: float, words: str) -> None:
+    found = followed(factor)
+    assert isinstance(found, Energy), found
+    assert (found.method, found.pairs) == ("current_voltage", 3)
+    assert found.per_inference_uj == pytest.approx(0.5 * 4 * 12 * 1e6 / 1000, rel=0.02)
+    assert found.idle_uw == pytest.approx(1e6, rel=0.02)
+    assert words in found.scale
+    assert [line.split(": ")[0] for line in found.declined] == ["power_monitors", "charge_counter"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "updates", "words"),
+    [
+        (-1, 9, "updated 9 times in a stretch, 10 are needed"),
+        (-1.5e-2, 12, "may be mA or µA"),
+        (0, 12, "does not tell"),
+    ],
+)
+def test_a_current_that_says_too_little_gives_none_and_why(factor: float, updates: int, words: str) -> None:
+    found = followed(factor, updates=updates)
+    assert isinstance(found, Unavailable), found
+    assert words in found.reason
+
+
 def pair(start_s: int, idle_uah: int = 1_000, load_uah: int = 5_000) -> PowerPair:
     """Ten seconds at rest and ten at work; the counter steps by 1 µAh, as the probes show."""
     at, counter = start_s * S, 3_000_000 - 100 * start_s

@@ -35,6 +35,12 @@ def test_a_device_is_described_and_labelled(boot, tools: Tools) -> None:
     assert device.tools[1].version.startswith("36.0")
 
 
+def test_a_memory_that_no_phone_has_is_not_believed(boot, tools: Tools) -> None:
+    boot(profile=Profile(memory_kb=99_999_999_999))
+    (device,) = adb.discover(tools).devices
+    assert device.info.ram_mb == 0
+
+
 def test_without_a_server_nothing_is_found_and_none_is_started(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("PALMTOP_ADB_SERVERS", f"127.0.0.1:{port}")

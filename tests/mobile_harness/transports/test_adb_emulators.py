@@ -74,7 +74,7 @@ def test_one_is_created_booted_used_and_ended_from_the_command_line(
     [
         ("no-kvm", 20, r"ended with exit code 1: ERROR .* requires hardware acceleration"),
         ("crash", 20, r"ended with exit code 134: .*the virtual CPU died"),
-        ("stuck", 1.5, r"is not up after 2 s: booting"),
+        ("stuck", 1.5, r"is not up after 2 s: (starting|booting)"),
     ],
 )
 def test_one_that_does_not_come_up_is_explained_and_ended(

@@ -93,11 +93,11 @@ def test_other_inputs_never_overwrite_the_folder(
 def test_what_cannot_be_expressed_ends_with_3_and_the_reason(
     onnx_model: Path, noise_npz: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    words = ["quantize", str(onnx_model), "-d", str(noise_npz), "-o", str(tmp_path / "out"), "-t", "coreml"]
-    assert execute([*words, "-r", "static-int8"]) == 3
+    words = ["quantize", str(onnx_model), "-d", str(noise_npz), "-o", str(tmp_path / "out"), "-t", "onnx"]
+    assert execute([*words, "-r", "lut-4bit"]) == 3
     shown = capsys.readouterr()
-    assert "static-int8" in shown.err
-    assert "coreml" in shown.err
+    assert "look-up tables" in shown.err
+    assert "onnx" in shown.err
     assert not (tmp_path / "out").exists()
 
 

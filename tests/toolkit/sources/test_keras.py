@@ -12,7 +12,7 @@ import source_jobs
 from toolkit.core.errors import ModelError
 from toolkit.core.isolation import isolate
 from toolkit.core.tools import Tools
-from toolkit.sources import keras
+from toolkit.sources import _keras_h5, keras
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,9 @@ def test_refusals_say_which_layer_and_why(texts: dict[str, str], variants: tuple
     assert "'half'" in texts["float16.keras"]
     assert "mixed precision" in texts["mixed.keras"]
     assert "set_dtype_policy('float32')" in texts["mixed.keras"]
+    assert "'doubler' is a Lambda" in texts["old_lambda.h5"]
+    assert "custom object" in texts["old_custom.h5"]
+    assert "cut short" in texts["old_short.h5"]
     assert "quantized already" in texts["quantized.keras"]
     assert "'word' is string" in texts["string.keras"]
     assert "without config.json" in texts["archive.keras"]
@@ -53,6 +56,19 @@ def test_sizes_that_contradict_the_model(keras_model: Path, tools: Tools) -> Non
     texts = isolate(tools, 120, source_jobs.size_refusals, "keras", keras_model, given)
     assert "'picture', which the model does not have" in texts[0]
     assert all("does not fit the input 'image', whose shape is [?, 12, 12, 1]" in text for text in texts[1:])
+
+
+@pytest.mark.parametrize(
+    ("function", "known"),
+    [("math.add", True), ("nn.relu", True), ("reshape", True), ("io.write_file", False), ("py_function", False)],
+)
+def test_old_files_call_arithmetic_alone(function: str, known: bool) -> None:
+    item = {"class_name": "TFOpLambda", "config": {"name": "call", "function": function}}
+    if known:
+        _keras_h5.check_call(Path("old.h5"), item)
+        return
+    with pytest.raises(ModelError, match=f"calls the TensorFlow function '{function}'"):
+        _keras_h5.check_call(Path("old.h5"), item)
 
 
 def _archive(path: Path, config: object) -> Path:

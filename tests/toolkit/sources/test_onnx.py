@@ -62,7 +62,7 @@ def test_changed_external_data_is_another_model(variants: tuple[Path, Path], too
     assert before.size_bytes == path.stat().st_size + data.stat().st_size
 
     moved = good.rename(good.with_name("moved")) / path.name
-    assert importer.source_blob(moved, "onnx").sha256 == before.sha256
+    assert importer.source_blob(moved, "onnx", {}, tools).sha256 == before.sha256
     data = moved.with_name(data.name)
     data.write_bytes(data.read_bytes()[:-4] + b"\x00\x00\x80\x3f")
     assert importer.read_source(moved, {}, tools).blob.sha256 != before.sha256
@@ -70,7 +70,7 @@ def test_changed_external_data_is_another_model(variants: tuple[Path, Path], too
     with pytest.raises(ModelError, match="cut short"):
         importer.read_source(moved, {}, tools)
     alone = moved.with_name("weights_as_inputs.onnx")
-    assert importer.source_blob(alone, "onnx") == store.blob_of(alone)
+    assert importer.source_blob(alone, "onnx", {}, tools) == store.blob_of(alone)
 
 
 @pytest.mark.parametrize(

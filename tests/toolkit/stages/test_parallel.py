@@ -4,11 +4,12 @@ import threading
 import time
 
 import filelock
+import psutil
 import pytest
 
 from toolkit.core.errors import ChildFailed, ModelError, OutputError
 from toolkit.core.store import Store
-from toolkit.stages.parallel import Failure, each
+from toolkit.stages.parallel import Failure, each, free_bytes
 
 
 def test_results_and_own_faults_come_in_the_items_order():
@@ -84,3 +85,43 @@ def test_no_more_than_jobs_at_once():
 
 def test_nothing_to_do():
     assert each([], len, 2) == []
+
+
+def test_pieces_that_do_not_fit_into_memory_together_take_turns():
+    running, most, lock = 0, [0], threading.Lock()
+
+    def work(item):
+        nonlocal running
+        with lock:
+            running += item
+            most.append(running)
+        threading.Event().wait(0.02)
+        with lock:
+            running -= item
+        return item
+
+    sizes = [3, 3, 3, 2, 5, 1, 20, 4]
+    assert each(sizes, work, 4, needs_bytes=sizes, budget_bytes=6) == sizes
+    small = [total for total in most if total < 20]
+    assert max(small) <= 6
+    assert max(most) == 20, "what fits nowhere is tried alone"
+
+
+def test_small_pieces_run_beside_each_other_within_the_budget():
+    gate = threading.Barrier(2)
+    assert each([3, 3], lambda item: gate.wait(10) >= 0, 2, needs_bytes=[3, 3], budget_bytes=6) == [True, True]
+
+
+def test_a_piece_that_waits_for_memory_does_not_hold_up_the_end():
+    def work(item):
+        threading.Event().wait(0.05)
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        each([1, 2, 3], work, 3, needs_bytes=[5, 5, 5], budget_bytes=5)
+    assert time.monotonic() - begun < 5
+
+
+def test_the_machine_s_free_memory_is_known():
+    assert 0 <= free_bytes() <= psutil.virtual_memory().total

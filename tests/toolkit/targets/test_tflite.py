@@ -14,11 +14,11 @@ from toolkit.core.clock import SystemClock
 from toolkit.core.errors import ModelError, PalmtopError
 from toolkit.core.events import silent
 from toolkit.core.isolation import isolate
-from toolkit.core.recipe import Recipe, load_recipe
+from toolkit.core.recipe import Override, Recipe, load_recipe
 from toolkit.core.store import Store
 from toolkit.core.tools import Tools
 from toolkit.targets import tflite
-from toolkit.targets.tflite.flatbuffer import Graph, Operator, Tensor
+from toolkit.targets.tflite.flatbuffer import Graph, Operator, Tensor, read_graph
 from toolkit.targets.tflite.runtime_floor import requirements_of
 
 
@@ -110,6 +110,12 @@ def test_like_shaped_inputs_are_not_mixed_up(cases: Cases) -> None:
     assert all(spec.perm == () for spec in (*signature.inputs, *signature.outputs)), "nothing to gain by turning"
 
 
+def test_erf_is_written_out_and_gelu_is_one_operator(cases: Cases) -> None:
+    _signature(cases["erf"])  # converting means: seen to compute the same
+    _signature(cases["gelu"])
+    assert [operator.kind for operator in read_graph(cases["gelu"].path).operators] == ["GELU"]
+
+
 def test_odd_names_and_a_float_island(cases: Cases, tools: Tools, tmp_path: Path) -> None:
     signature = _signature(cases["map"])
     assert [spec.name for spec in (*signature.inputs, *signature.outputs)] == ["input.1", "out/0"]
@@ -163,10 +169,9 @@ _STATIC = load_recipe("static-int8")
         (replace(_STATIC, scheme="lut"), "lut"),
         (replace(_STATIC, granularity="block"), "block"),
         (replace(_STATIC, symmetric=False), "symmetric"),
-        (replace(_STATIC, weight_bits=4), "4-bit"),
-        (replace(_STATIC, activation_bits=16), "16-bit activations"),
-        (replace(_STATIC, activation_mode="dynamic"), "dynamic"),
-        (replace(_STATIC, weight_bits=16, activation_bits=16, activation_mode="none"), "float16"),
+        (replace(_STATIC, overrides=(Override(layers=("@last",), symmetric=False),)), "symmetric"),
+        (replace(_STATIC, weight_bits=4, activation_mode="none", granularity="block"), "dynamic activations"),
+        (replace(_STATIC, weight_bits=4, activation_mode="dynamic", granularity="block", block_size=16), "not 16"),
     ],
 )
 def test_what_cannot_be_expressed_is_said(recipe: Recipe, words: str) -> None:

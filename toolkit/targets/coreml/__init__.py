@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from toolkit.core.artifacts import ToolVersion
-from toolkit.core.errors import SettingsError
 from toolkit.core.ports import Feeds, Observe
 from toolkit.targets.coreml.convert import convert
 from toolkit.targets.coreml.inspection import inspect, requirements
@@ -22,6 +21,7 @@ __all__ = [
     "FORMS",
     "HOST_LABEL",
     "SUFFIX",
+    "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
     "convert",
     "inspect",
@@ -35,19 +35,19 @@ __all__ = [
 
 SUFFIX = ".mlpackage"
 FORMS = ("saved_model", "onnx")
+SYMMETRIC_ACTIVATION_BITS = (8,)
 
-_LIBRARIES = ("coremltools", "onnx", "onnxruntime", "onnxsim", "tensorflow")
+_LIBRARIES = ("coremltools", "onnx", "onnxruntime", "tensorflow")
 
 
 def calibrate(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
-    """Refuse: no recipe that this target expresses needs data.
+    """Run the float32 program over the samples on this host; see :meth:`toolkit.core.ports.Target.calibrate`.
 
     Raises:
-        SettingsError: always.
+        DataError: a sample does not fit the model.
+        ModelError: the program cannot be executed on the host.
     """
-    raise SettingsError(
-        "Core ML activations are not calibrated yet.", hint="Take the recipe weight-int8, which needs no data."
-    )
+    tap(model, samples, observe)
 
 
 def toolchain() -> tuple[ToolVersion, ...]:

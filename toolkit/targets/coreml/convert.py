@@ -1,7 +1,7 @@
 """Convert a TensorFlow SavedModel or an ONNX file to a float32 ML Program.
 
-SavedModels go through coremltools' own TensorFlow front end. ONNX goes through onnxsim's emission of a MIL program;
-``docs/coreml.md`` says why. Both name the tensors as the source does, as far as Core ML's identifiers allow.
+SavedModels go through coremltools' own TensorFlow front end. ONNX is lowered operator by operator in ``lowering``;
+``docs/coreml_operators.md`` says why. Both name the tensors as the source does, as far as Core ML's identifiers allow.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from toolkit.core.signature import bind, unbind
 from toolkit.core.store import writing_to
 from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
 from toolkit.targets.coreml.interpreter.program import read_package
+from toolkit.targets.coreml.lowering.program import lower
 from toolkit.targets.coreml.messages import keep_source_names, signature_of
 from toolkit.targets.coreml.session import open_session, with_program_shapes
 
@@ -169,12 +170,19 @@ def _renamed(ct: Any, made: Any, renames: dict[str, str]) -> Any:
 def _from_onnx(model: Path, names: dict[str, str]) -> Any:
     ct = coremltools(tensorflow=False)
     import onnx
-    from onnxsim.coreml_export import export_coreml
 
     graph = onnx.load(str(model))
     _rename_onnx(graph.graph, names)
     try:
-        return export_coreml(graph, minimum_deployment_target=ct.target.iOS16, compute_precision=ct.precision.FLOAT32)
+        return ct.convert(
+            lower(graph, ct),
+            convert_to="mlprogram",
+            minimum_deployment_target=ct.target.iOS16,
+            compute_precision=ct.precision.FLOAT32,
+            skip_model_load=True,
+        )
+    except ModelError as error:  # of a class that only this room knows, perhaps
+        raise ModelError(f"{model.name} cannot be converted to Core ML: {error.message}", hint=error.hint) from error
     except (RuntimeError, NotImplementedError, ValueError, KeyError) as error:
         raise _cannot_convert(model, error) from error
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from toolkit.core.artifacts import Inspection, LayerFact, Requirements
 from toolkit.core.errors import ModelError
 from toolkit.core.store import size_of
+from toolkit.targets.coreml.interface import interface_of
 from toolkit.targets.coreml.interpreter.program import Operation, Program, Value, read_package
 from toolkit.targets.coreml.interpreter.weights import PLAIN, bytes_of
-from toolkit.targets.coreml.messages import signature_of
+from toolkit.targets.coreml.partners import eight_bit_values
+from toolkit.targets.coreml.session import with_program_shapes
 
 RUNTIME = "Core ML program"
 IOS_BY_SPECIFICATION = {6: "15", 7: "16", 8: "17", 9: "18", 10: "26"}
@@ -35,9 +37,13 @@ def inspect(model: Path) -> Inspection:
         ModelError: it is not an ML Program, or is damaged.
     """
     message, program = read_package(model)
+    interface = interface_of(message, model)
+    fixed = not interface.is_flexible
     return Inspection(
         format="coreml",
-        signature=signature_of(message, model),
+        signature=with_program_shapes(interface.signature, program, interface.pictures)
+        if fixed
+        else interface.signature,
         layers=layers_of(program),
         size_bytes=size_of(model),
         requirements=_requirements(program, model),
@@ -61,8 +67,9 @@ def layers_of(program: Program) -> tuple[LayerFact, ...]:
         if operation.operator.startswith("constexpr_")
         for output in operation.outputs
     }
+    rounded = eight_bit_values(program)
     return tuple(
-        _fact(operation, compressed)
+        _fact(operation, compressed, rounded)
         for operation in program.operations
         if not operation.operator.startswith("constexpr_")
     )
@@ -81,17 +88,29 @@ def _requirements(program: Program, model: Path) -> Requirements:
     )
 
 
-def _fact(operation: Operation, compressed: dict[str, Operation]) -> LayerFact:
+def _fact(operation: Operation, compressed: dict[str, Operation], rounded: dict[str, str]) -> LayerFact:
     weights = list(_weights(operation, compressed))
     main = max(weights, key=lambda item: item[1].type.count, default=None)
     return LayerFact(
         name=operation.name,
         operator=operation.operator,
         weight_dtype="" if main is None else main[0],
-        activation_dtype=_word(operation.outputs[0].type.dtype),
+        activation_dtype=_activation(operation, rounded),
         weight_bytes=sum(_stored(value, compressed) for _, value in weights),
         outputs=tuple(output.name for output in operation.outputs),
     )
+
+
+def _activation(operation: Operation, rounded: dict[str, str]) -> str:
+    """Return the precision of what an operation computes on: that of its 8-bit inputs, where all that vary are."""
+    own = _word(operation.outputs[0].type.dtype)
+    varying = [
+        value.name
+        for key in ("x", "y", "values")
+        for value in operation.inputs.get(key, ())
+        if value.constant is None and value.type.dtype in _WORDS
+    ]
+    return rounded[varying[0]] if varying and all(name in rounded for name in varying) else own
 
 
 def _weights(operation: Operation, compressed: dict[str, Operation]) -> Iterator[tuple[str, Value]]:

@@ -16,14 +16,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from toolkit.core.artifacts import Signature, TensorSpec
+from toolkit.core.artifacts import Signature
 from toolkit.core.errors import ModelError, ToolMissing
+from toolkit.targets.coreml.interface import SOURCE_NAMES, interface_of
 from toolkit.targets.coreml.package import Package
 
 _ROOM = "toolkit_coreml_messages"
-_SOURCE_NAMES = "palmtop.source_names"
 _ML_PROGRAM = "mlProgram"
-_FEATURE_DTYPES = {65568: "float32", 65600: "float64", 65552: "float16", 131104: "int32", 131080: "int8"}
 
 
 @functools.cache
@@ -70,48 +69,16 @@ def read_specification(package: Package) -> Any:
 
 
 def signature_of(model: Any, where: Path) -> Signature:
-    """Return what a model description offers: multi-arrays of fixed shape.
+    """Return what a model description offers as arrays; see :func:`.interface.interface_of`.
 
     Raises:
-        ModelError: an input or output is an image, a dictionary or a sequence, or its shape is flexible.
+        ModelError: it keeps state, or an input or output is of a kind that is not executed here.
     """
-    if len(model.description.state):
-        raise ModelError(f"{where} keeps state between calls, which is not executed here yet.")
-    sources = _source_names(model, where)
-    return Signature(
-        inputs=tuple(_spec(feature, sources, where) for feature in model.description.input),
-        outputs=tuple(_spec(feature, sources, where) for feature in model.description.output),
-    )
+    return interface_of(model, where).signature
 
 
 def keep_source_names(model: Any, signature: Signature) -> None:
     """Write into the model which tensor of the source each of its tensors stands for, where the names differ."""
     names = {spec.name: spec.source_name for spec in (*signature.inputs, *signature.outputs) if spec.source_name}
     if names:
-        model.description.metadata.userDefined[_SOURCE_NAMES] = json.dumps(names, sort_keys=True)
-
-
-def _source_names(model: Any, where: Path) -> dict[str, str]:
-    text = model.description.metadata.userDefined.get(_SOURCE_NAMES, "{}")
-    try:
-        return {str(key): str(value) for key, value in json.loads(text).items()}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{where}: the names of its source's tensors are damaged.", hint="Build it again.") from error
-
-
-def _spec(feature: Any, sources: dict[str, str], where: Path) -> TensorSpec:
-    kind = feature.type.WhichOneof("Type")
-    if kind != "multiArrayType":
-        words = {"imageType": "an image", "dictionaryType": "a dictionary", "sequenceType": "a sequence"}
-        raise ModelError(
-            f"{where}: {feature.name!r} is {words.get(str(kind), str(kind))}; only multi-arrays are executed here yet.",
-            hint="Convert the model with multi-array inputs and outputs.",
-        )
-    array = feature.type.multiArrayType
-    if array.WhichOneof("ShapeFlexibility"):
-        raise ModelError(f"{where}: {feature.name!r} has a flexible shape.", hint="Convert it with fixed shapes.")
-    if array.dataType not in _FEATURE_DTYPES:
-        raise ModelError(f"{where}: {feature.name!r} has the unknown element type {array.dataType}.")
-    source = sources.get(feature.name, "")
-    shape = tuple(int(size) for size in array.shape)
-    return TensorSpec(name=feature.name, dtype=_FEATURE_DTYPES[array.dataType], shape=shape, source_name=source)
+        model.description.metadata.userDefined[SOURCE_NAMES] = json.dumps(names, sort_keys=True)

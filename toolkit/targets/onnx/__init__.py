@@ -6,7 +6,6 @@ import importlib.metadata
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,19 @@ from toolkit.core.ports import Feeds, Observe, Quantized, Session
 from toolkit.core.recipe import Recipe
 from toolkit.core.signature import check_feeds
 from toolkit.core.store import writing_to
-from toolkit.targets.onnx import conversion, facts, graph, qdq, runtime, weights
+from toolkit.targets.onnx import (
+    borders,
+    census,
+    choices,
+    conversion,
+    exceptions,
+    facts,
+    graph,
+    halves,
+    qdq,
+    runtime,
+    weights,
+)
 
 SUFFIX = ".onnx"
 FORMS = ("onnx", "saved_model")
@@ -30,18 +41,21 @@ def not_expressible(recipe: Recipe) -> str | None:
     ``symmetric`` and ``granularity`` speak of the weights; activations are always unsigned and asymmetric.
     """
     if recipe.is_float:
-        return None if recipe.weight_bits == 32 else "16-bit float weights run on the CPU only after conversion to 32"
+        return None
+    mode, overrides = recipe.activation_mode, recipe.overrides
+    block, static, dynamic = recipe.granularity == "block", mode == "static", mode == "dynamic"
+    symmetries = {recipe.symmetric, *(over.symmetric for over in overrides if over.symmetric is not None)}
+    widths = {recipe.weight_bits, *(over.weight_bits for over in overrides if over.weight_bits not in (None, 32))}
+    grains = {recipe.granularity, *(over.granularity for over in overrides if over.granularity is not None)}
     obstacles = (
         (recipe.scheme != "affine", f"{recipe.scheme}: the format has no look-up tables for weights"),
-        (recipe.weight_bits != 8, f"{recipe.weight_bits}-bit weights: only 8-bit ones have integer kernels"),
-        (recipe.granularity == "block", "one scale for a block of weights: no integer kernel takes it"),
-        (recipe.activation_mode == "dynamic", "activations quantized at run time"),
+        (not widths <= {4, 8}, f"{recipe.weight_bits}-bit weights: the format has 4, 8 and 16 bits"),
+        (mode != "none" and widths != {8}, "4-bit weights with quantized activations: no kernel takes them"),
+        (block and mode != "none", "one scale for a block of weights: no integer kernel takes it"),
+        (block and not recipe.symmetric, "asymmetric blocks: palmtop writes symmetric ones only"),
+        (dynamic and False in symmetries, "asymmetric weights with dynamic activations: palmtop writes symmetric ones"),
         (
-            recipe.activation_mode == "static" and recipe.activation_bits != 8,
-            f"{recipe.activation_bits}-bit activations: they run in float, slower than a float model",
-        ),
-        (
-            recipe.activation_mode == "static" and recipe.granularity == "channel" and not recipe.symmetric,
+            static and False in symmetries and "channel" in grains,
             "asymmetric weights per channel: integer kernels take one zero point a tensor",
         ),
     )
@@ -95,22 +109,40 @@ def quantize(model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -
     reason = not_expressible(recipe)
     if reason is not None:
         raise ModelError(f"The recipe {recipe.name} is not expressible on onnx: {reason}.")
-    if recipe.is_float:
+    if recipe.weight_bits == 32:
         with writing_to(out.parent):
             shutil.copyfile(model, out)
-        return Quantized(signature=runtime.open_session(out, threads=1).signature, kept_float=())
+        return Quantized(signature=borders.open_session(out, threads=1).signature, kept_float=())
     prepared = _prepared(model)
-    left_out = weights.quantize(prepared, recipe) if not recipe.needs_data else _static(prepared, recipe, ranges)
+    left_out = _rewritten(prepared, recipe, ranges)
     graph.lower_ir_version(prepared)
     graph.write(prepared, out)
     _accept(model, out)
+    found, optimised = census.take(out)
+    census.check(prepared, optimised, left_out if recipe.needs_data else ())
     kept = tuple(_kept_float(prepared, left_out, recipe))
-    return Quantized(signature=runtime.open_session(out, threads=1).signature, kept_float=kept)
+    return Quantized(signature=borders.open_session(out, threads=1).signature, kept_float=kept, census=found)
+
+
+def _rewritten(prepared: graph.Model, recipe: Recipe, ranges: dict[str, Range]) -> dict[str, str]:
+    """Quantize a prepared model in place; return what was left in float or got more bits, and why."""
+    if recipe.is_float:
+        return halves.quantize(prepared)
+    choice = choices.choice_of(recipe, prepared)
+    if not recipe.needs_data:
+        return weights.quantize(prepared, recipe, choice)
+    types = graph.types_of(runtime.load(graph.expose(prepared), threads=1, optimise=False))
+    left_out = qdq.quantize(prepared, qdq.Order(recipe=recipe, choice=choice, ranges=ranges), types).left_out
+    if recipe.io == "int8":
+        borders.to_integers(prepared, ranges)
+    for layer in exceptions.protect_float(prepared):
+        left_out[layer] = f"{left_out.get(layer, '')}; {exceptions.PROTECTED}".removeprefix("; ")
+    return left_out
 
 
 def open_session(model: Path, threads: int) -> Session:
     """See :meth:`toolkit.core.ports.Target.open_session`."""
-    return runtime.open_session(model, threads)
+    return borders.open_session(model, threads)
 
 
 def inspect(model: Path) -> Inspection:
@@ -134,11 +166,6 @@ def _prepared(model: Path) -> graph.Model:
     return prepared
 
 
-def _static(prepared: Any, recipe: Recipe, ranges: dict[str, Range]) -> dict[str, str]:
-    types = graph.types_of(runtime.load(graph.expose(prepared), threads=1, optimise=False))
-    return qdq.quantize(prepared, recipe, ranges, types).left_out
-
-
 def _accept(model: Path, out: Path) -> None:
     expected, found = runtime.try_out(model), runtime.try_out(out)
     for name, values in expected.items():
@@ -150,13 +177,23 @@ def _accept(model: Path, out: Path) -> None:
 
 
 def _kept_float(quantized: graph.Model, left_out: dict[str, str], recipe: Recipe) -> Iterable[KeptFloat]:
-    """Name every layer that was left out, and every other whose weights are still float."""
+    """Name every layer that was left out, every other whose weights are float, and what computes in float anyway."""
     yield from (KeptFloat(layer=layer, reason=reason) for layer, reason in left_out.items())
+    if recipe.is_float:
+        return
     outer = {node.name for node in quantized.graph.node}
     for layer in facts.layers(quantized):
-        if not layer.weight_dtype.startswith("float") or layer.name in left_out:
+        if layer.name in left_out:
             continue
-        if layer.operator in graph.WEIGHTED and layer.name not in outer:
+        if layer.weight_dtype.startswith("float") and layer.operator in graph.WEIGHTED and layer.name not in outer:
             yield KeptFloat(layer=layer.name, reason="it is inside the body of an If, Loop or Scan")
-        elif recipe.needs_data and layer.operator not in qdq.INTEGER_OPERATORS:
-            yield KeptFloat(layer=layer.name, reason=f"ONNX Runtime has no integer {layer.operator}")
+        elif recipe.needs_data and layer.name in outer and layer.operator not in qdq.INTEGER_OPERATORS:
+            computes = "float32" in (layer.weight_dtype, layer.activation_dtype) or layer.operator in qdq.TOO_COARSE
+            if computes and layer.operator not in facts.MOVERS:
+                yield KeptFloat(layer=layer.name, reason=_why_float(layer.operator))
+
+
+def _why_float(operator: str) -> str:
+    if operator in qdq.TOO_COARSE:
+        return f"8 bits of what {operator} makes can ruin a model"
+    return f"ONNX Runtime has no integer {operator}"

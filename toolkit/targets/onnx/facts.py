@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.core.artifacts import Inspection, LayerFact, Requirements
 from toolkit.core.store import size_of
-from toolkit.targets.onnx import graph, runtime
+from toolkit.targets.onnx import borders, census, graph, runtime
 from toolkit.targets.onnx.graph import Model, Node
 
 OPSET_SINCE = ((15, "1.10"), (16, "1.11"), (17, "1.12"), (18, "1.14"), (19, "1.15"), (20, "1.17"), (21, "1.18"))
@@ -17,9 +17,19 @@ OPSET_SINCE = ((15, "1.10"), (16, "1.11"), (17, "1.12"), (18, "1.14"), (19, "1.1
 Runtime's documentation). For newer sets the release that palmtop itself ran the model with is named."""
 FORMAT_SINCE = ((8, "1.10"), (9, "1.16"), (10, "1.18"))
 """The same for the version of the file format (IR)."""
+PRODUCTS_SINCE = {4: "1.17", 8: "1.22"}
+"""First release with ``com.microsoft.MatMulNBits`` of so many bits on the CPU: the ones after the changes microsoft/
+onnxruntime #17890 and #24384."""
+WIDE_INTEGERS_SINCE, FOUR_BITS_SINCE = "1.16", "1.20"
+"""The same for ``com.microsoft.DequantizeLinear`` on integers of 16 bits, and of 4."""
 ANDROID_API_MIN = 24
 IOS_MIN = "15.1"
 """Floors of the Android and iOS packages of ONNX Runtime since release 1.21, by its release notes."""
+
+MOVERS = frozenset(
+    ("Cast", "Identity", "Shape", "Expand", "Tile", "Where", "Gather", "ConstantOfShape", "Size", "If", "Loop", "Scan")
+)
+"""Operators that move values, or run inner graphs, and compute none."""
 
 _PLUMBING = frozenset(("QuantizeLinear", "DequantizeLinear", "Constant"))
 _INDICES = frozenset(("int64", "bool"))
@@ -37,7 +47,7 @@ class _Parameter:
 def inspect(path: Path) -> Inspection:
     """Read a file's facts; see :meth:`toolkit.core.ports.Target.inspect`."""
     model = graph.read(path)
-    session = runtime.open_session(path, threads=1)
+    session = borders.open_session(path, threads=1)
     signature = session.signature
     session.close()
     return Inspection(
@@ -46,6 +56,7 @@ def inspect(path: Path) -> Inspection:
         layers=layers(model),
         size_bytes=size_of(path),
         requirements=requirements(model),
+        census=census.take(path)[0],
     )
 
 
@@ -59,7 +70,7 @@ def layers(model: Model) -> tuple[LayerFact, ...]:
 def requirements(model: Model) -> Requirements:
     """Derive the floors from operator set and file format."""
     operators = sorted({f"{node.domain}.{node.op_type}" if node.domain else node.op_type for node in model.graph.node})
-    needs = (since(OPSET_SINCE, graph.opset_of(model)), since(FORMAT_SINCE, model.ir_version))
+    needs = [since(OPSET_SINCE, graph.opset_of(model)), since(FORMAT_SINCE, model.ir_version), *_contrib(model)]
     return Requirements(
         runtime="onnxruntime",
         runtime_min=max(needs, key=lambda version: [int(part) for part in version.split(".")]),
@@ -67,6 +78,19 @@ def requirements(model: Model) -> Requirements:
         ios_min=IOS_MIN,
         operators=tuple(operators),
     )
+
+
+def _contrib(model: Model) -> Iterator[str]:
+    """Yield the first releases that have the contrib operators of a model."""
+    from onnx import TensorProto
+
+    constants = graph.initializers(model)
+    for node in model.graph.node:
+        if node.op_type == "MatMulNBits":
+            yield PRODUCTS_SINCE.get(graph.attribute(node, "bits", 4), PRODUCTS_SINCE[8])
+        elif node.domain and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            kinds = {constants[name].data_type for name in node.input if name in constants}
+            yield FOUR_BITS_SINCE if kinds & {TensorProto.INT4, TensorProto.UINT4} else WIDE_INTEGERS_SINCE
 
 
 def since(table: tuple[tuple[int, str], ...], version: int) -> str:

@@ -32,6 +32,8 @@ WEIGHT_AXIS: Mapping[str, Mapping[int, int]] = {
 """Operators with weights: their inputs that may be weights, and the axis of the output channels there. Gemm's depends
 on whether its weight is transposed."""
 WEIGHTED = frozenset({*WEIGHT_AXIS, "Gemm"})
+IR_WITH_INT4 = 10
+"""The first version of the file format with 4-bit integers."""
 BIAS = 2
 """The input of a Conv, ConvTranspose or Gemm that is its bias."""
 
@@ -64,6 +66,13 @@ def read(path: Path) -> Model:
     return model
 
 
+def read_unchecked(path: Path) -> Model:
+    """Read a file that ONNX Runtime just wrote; it may hold operators that the checker does not know."""
+    import onnx
+
+    return onnx.load_model(str(path))
+
+
 def write(model: Model, out: Path) -> None:
     """Write a model as one file.
 
@@ -81,10 +90,12 @@ def write(model: Model, out: Path) -> None:
 
 def lower_ir_version(model: Model) -> None:
     """Stamp the file format that the model's operator sets call for, so that older runtimes on phones take it."""
-    from onnx import helper
+    from onnx import TensorProto, helper
 
     known = [opset for opset in model.opset_import if opset.domain in ("", "ai.onnx.ml")]
-    model.ir_version = min(model.ir_version, max(8, helper.find_min_ir_version_for(known)))
+    four_bits = any(init.data_type in (TensorProto.INT4, TensorProto.UINT4) for init in model.graph.initializer)
+    lowest = IR_WITH_INT4 if four_bits else 8
+    model.ir_version = max(lowest, min(model.ir_version, helper.find_min_ir_version_for(known)))
 
 
 def opset_of(model: Model) -> int:
@@ -239,6 +250,23 @@ def declare(model: Model, types: Mapping[str, TensorType]) -> None:
             element = helper.np_dtype_to_tensor_dtype(np.dtype(kind.dtype))
             shape = [None if size < 0 else size for size in kind.shape]
             model.graph.value_info.append(helper.make_tensor_value_info(name, element, shape))
+
+
+OWN = "~"
+"""Marks the names of the tensors that palmtop adds to a graph."""
+
+
+def own_name(name: str, part: str = "") -> str:
+    """Return a name for a tensor that palmtop adds, made from the one that it serves."""
+    return f"{name}{OWN}{part}"
+
+
+def use_domain(model: Model, domain: str) -> None:
+    """Declare version 1 of an operator set unless the model has it."""
+    from onnx import helper
+
+    if all(opset.domain != domain for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid(domain, 1))
 
 
 def array_of(constant: Any) -> Array:

@@ -1,4 +1,4 @@
-"""Static 8-bit quantization: ONNX Runtime's QDQ quantizer, driven by ranges that palmtop measured.
+"""Static quantization, activations in 8 or 16 bits: ONNX Runtime's QDQ quantizer, with our ranges.
 
 Activations are unsigned and asymmetric, weights signed: the pair ONNX Runtime has its fastest kernels for on x86, and
 ARM has full-speed kernels for both signs. Softmax and normalisations stay float, because eight bits of their outputs
@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.core import gelu
 from toolkit.core.artifacts import Range
 from toolkit.core.errors import ModelError
+from toolkit.core.layers import Choice
 from toolkit.core.recipe import Recipe
 from toolkit.targets.onnx import graph, runtime
+from toolkit.targets.onnx.exceptions import tensor_overrides
 from toolkit.targets.onnx.graph import Model, Node, TensorType
 
 INTEGER_OPERATORS = frozenset(
@@ -28,6 +31,12 @@ INTEGER_OPERATORS = frozenset(
     }
 )
 """Operators that ONNX Runtime computes in integers, or that only move values."""
+
+GELU = "it is part of a GELU, which ONNX Runtime computes in float as one operator"
+TOO_COARSE = frozenset(
+    ("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization")
+)
+"""Operators that stay float although integers could be had: eight bits of their outputs can ruin a model."""
 
 _MARK = ("onnx.infer", "onnxruntime.quant")
 
@@ -40,12 +49,19 @@ class Plan:
     left_out: dict[str, str]
 
 
-def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> Plan:
-    """Choose the nodes that can be quantized: known operators whose float tensors were all seen in calibration."""
+def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Range], choice: Choice) -> Plan:
+    """Choose the nodes that can be quantized: known operators whose float tensors were all seen in calibration.
+
+    What the recipe keeps in float is left out.
+    """
     constants = graph.initializers(model)
     shared = graph.captured(model.graph.node)
-    chosen, left_out = [], {}
+    chosen = []
+    left_out = dict.fromkeys(_gelu_nodes(model, constants, shared), GELU)
+    left_out |= {layer: f"the recipe keeps it: {pattern}" for layer, pattern in choice.floats.items()}
     for node in model.graph.node:
+        if node.name in left_out:
+            continue
         if node.op_type not in INTEGER_OPERATORS or node.domain not in ("", "ai.onnx"):
             continue
         reason = _obstacle(node, constants, shared)
@@ -61,6 +77,15 @@ def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Ran
         else:
             chosen.append(node.name)
     return Plan(tuple(chosen), left_out)
+
+
+def _gelu_nodes(model: Model, constants: Mapping[str, Any], shared: set[str]) -> list[str]:
+    def value_of(name: str) -> float | None:
+        values = graph.array_of(constants[name]) if name in constants else np.empty(0)
+        return float(values.reshape(-1)[0]) if values.size == 1 else None
+
+    shown = shared | {value.name for value in model.graph.output}
+    return [node.name for found in gelu.find(model.graph.node, value_of, shown) for node in found.nodes]
 
 
 def _obstacle(node: Node, constants: Mapping[str, Any], shared: set[str]) -> str:
@@ -79,19 +104,27 @@ def _obstacle(node: Node, constants: Mapping[str, Any], shared: set[str]) -> str
     return ""
 
 
-def quantize(model: Model, recipe: Recipe, ranges: Mapping[str, Range], types: Mapping[str, TensorType]) -> Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A recipe with 8-bit weights and static activations, what it says of single layers, and ranges by tensor name."""
+
+    recipe: Recipe
+    choice: Choice
+    ranges: Mapping[str, Range]
+
+
+def quantize(model: Model, order: Order, types: Mapping[str, TensorType]) -> Plan:
     """Quantize a prepared model in place.
 
     Args:
         model: as :func:`toolkit.targets.onnx.graph.prepare` leaves it.
-        recipe: 8-bit weights, static 8-bit activations.
-        ranges: by tensor name.
+        order: what to do.
         types: by tensor name, from ONNX Runtime.
 
     Raises:
         ModelError: nothing can be quantized, or ONNX Runtime's quantizer fails on the model.
     """
-    chosen = plan(model, types, ranges)
+    chosen = plan(model, types, order.ranges, order.choice)
     if not chosen.quantize:
         raise ModelError(
             "No operator of this model can be quantized for ONNX Runtime.",
@@ -102,7 +135,7 @@ def quantize(model: Model, recipe: Recipe, ranges: Mapping[str, Range], types: M
     graph.declare(model, types)
     mark = model.metadata_props.add()
     mark.key, mark.value = _MARK
-    quantizer = _quantizer(model, recipe, ranges, chosen)
+    quantizer = _quantizer(model, order, chosen)
     try:
         quantizer.quantize_model()
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, RuntimeError) as error:
@@ -134,9 +167,11 @@ def partners(model: Model) -> dict[str, str]:
     constants = graph.initializers(model)
     outputs = {output.name for output in model.graph.output}
     rounded = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "QuantizeLinear"}
-    found: dict[str, str] = {}
+    found = {name: "" for node in model.graph.node for name in node.output if graph.OWN in name}
     taken: set[str] = set()
     for node in model.graph.node:
+        if node.op_type == "Cast" and node.input[0] in constants:
+            found[node.output[0]] = ""
         if node.op_type != "DequantizeLinear":
             continue
         source, made = node.input[0], node.output[0]
@@ -151,7 +186,7 @@ def partners(model: Model) -> dict[str, str]:
     return found
 
 
-def _quantizer(model: Model, recipe: Recipe, ranges: Mapping[str, Range], chosen: Plan) -> Any:
+def _quantizer(model: Model, order: Order, chosen: Plan) -> Any:
     from onnxruntime.quantization import CalibrationMethod, QuantType
     from onnxruntime.quantization.calibrate import TensorsData
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -166,13 +201,14 @@ def _quantizer(model: Model, recipe: Recipe, ranges: Mapping[str, Range], chosen
             self.current = node if wanted else self.current
             return wanted
 
+    recipe, ranges = order.recipe, order.ranges
     limits = {name: (np.array(seen.low, np.float32), np.array(seen.high, np.float32)) for name, seen in ranges.items()}
     return Traced(
         model,
         per_channel=recipe.granularity == "channel",
         reduce_range=False,
         weight_qType=QuantType.QInt8 if recipe.symmetric else QuantType.QUInt8,
-        activation_qType=QuantType.QUInt8,
+        activation_qType=QuantType.QUInt8 if recipe.activation_bits == 8 else QuantType.QUInt16,
         tensors_range=TensorsData(CalibrationMethod.MinMax, limits),
         nodes_to_quantize=list(chosen.quantize),
         nodes_to_exclude=list(chosen.left_out),
@@ -181,7 +217,7 @@ def _quantizer(model: Model, recipe: Recipe, ranges: Mapping[str, Range], chosen
             "WeightSymmetric": recipe.symmetric,
             "ActivationSymmetric": False,
             "QDQOpTypePerChannelSupportToAxis": {"MatMul": -1},
-            "TensorQuantOverrides": _overrides(model) if recipe.granularity == "channel" else {},
+            "TensorQuantOverrides": tensor_overrides(model, recipe, order.choice),
         },
     )
 
@@ -200,15 +236,3 @@ def _shorten(model: Model, known: set[str]) -> None:
 def _short_names(index: int) -> Iterator[str]:
     yield f"q{index}"
     yield from (f"q{index}_{number}" for number in itertools.count())
-
-
-def _overrides(model: Model) -> dict[str, list[dict[str, Any]]]:
-    """Give grouped transposed convolutions one scale a tensor: their weights hold no axis of all output channels."""
-    from onnxruntime.quantization import QuantType
-
-    constants = graph.initializers(model)
-    return {
-        node.input[1]: [{"quant_type": QuantType.QInt8, "symmetric": True}]
-        for node in model.graph.node
-        if node.op_type == "ConvTranspose" and graph.attribute(node, "group", 1) > 1 and node.input[1] in constants
-    }

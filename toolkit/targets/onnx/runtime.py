@@ -132,7 +132,22 @@ def load(model: Path | bytes, threads: int, *, optimise: bool = True) -> Any:
         return _start(_with_own_weights(model), threads, optimise)
 
 
-def _start(model: str | bytes, threads: int, optimise: bool) -> Any:
+def dump(model: Path, out: Path) -> None:
+    """Load a file with default optimisations and write the graph that ONNX Runtime executes.
+
+    Raises:
+        ModelError: it does not load.
+    """
+    with translated(f"ONNX Runtime cannot load {model.name}"):
+        try:
+            _start(str(model), 1, True, str(out))
+        except _own_errors() as error:
+            if _SHARED_WEIGHT not in str(error):
+                raise
+            _start(_with_own_weights(model), 1, True, str(out))
+
+
+def _start(model: str | bytes, threads: int, optimise: bool, dump_to: str = "") -> Any:
     ort = load_library()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -140,6 +155,8 @@ def _start(model: str | bytes, threads: int, optimise: bool) -> Any:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.x64quantprecision", "1")
+    if dump_to:
+        options.optimized_model_filepath = dump_to
     if not optimise:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -8,7 +8,7 @@ from pathlib import Path
 from toolkit.core.artifacts import Inspection, Requirements, Signature, ToolVersion
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Session
-from toolkit.targets.tflite.census import layers
+from toolkit.targets.tflite.census import layers, take
 from toolkit.targets.tflite.conversion import from_onnx, from_saved_model
 from toolkit.targets.tflite.flatbuffer import read_all
 from toolkit.targets.tflite.quantization import not_expressible, quantize
@@ -17,6 +17,8 @@ from toolkit.targets.tflite.session import TfliteSession, calibrate, tap
 
 SUFFIX = ".tflite"
 FORMS = ("saved_model", "onnx")
+CHANNEL_AXIS = -1
+SYMMETRIC_ACTIVATION_BITS = (16,)
 
 _CONVERTERS = {"saved_model": from_saved_model, "onnx": from_onnx}
 _LIBRARIES = ("tensorflow", "onnx", "onnxsim", "litert-quantizer", "ai-edge-litert")
@@ -51,6 +53,7 @@ def inspect(model: Path) -> Inspection:
         layers=tuple(layer for graph in graphs for layer in layers(graph)),
         size_bytes=model.stat().st_size,
         requirements=requirements_of(graphs),
+        census=take(model),
     )
 
 
@@ -69,8 +72,10 @@ def toolchain() -> tuple[ToolVersion, ...]:
 
 
 __all__ = [
+    "CHANNEL_AXIS",
     "FORMS",
     "SUFFIX",
+    "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
     "convert",
     "inspect",

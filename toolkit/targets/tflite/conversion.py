@@ -12,6 +12,7 @@ from toolkit.core.ports import Array, Feeds
 from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
 from toolkit.core.signature import bind, unbind
 from toolkit.targets.tflite.flatbuffer import read_graph, rename
+from toolkit.targets.tflite.rewriting import with_tflite_operators
 from toolkit.targets.tflite.session import TfliteSession
 
 CHANNELS_LAST = (0, 2, 3, 1)
@@ -52,7 +53,7 @@ def from_onnx(model: Path, source: Signature, out: Path) -> Signature:
     """
     import onnx
 
-    loaded = onnx.load(model)
+    loaded = with_tflite_operators(onnx.load(model))
     plain = _write_onnx(loaded, source, out, channels_last=False)
     if _transposes(out) and any(spec.perm for spec in _specs(loaded, source, channels_last=True)):
         turned = out.with_name(f"{out.stem}.nhwc{out.suffix}")
@@ -63,7 +64,7 @@ def from_onnx(model: Path, source: Signature, out: Path) -> Signature:
         else:
             turned.unlink()
     feeds = probe_feeds(source)
-    _check_same(out, plain, feeds, _run_onnx(loaded, feeds))
+    _check_same(out, plain, feeds, _run_onnx(onnx.load(model), feeds))
     return plain
 
 

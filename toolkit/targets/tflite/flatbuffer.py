@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,18 +22,23 @@ RUNTIME_METADATA = "min_runtime_version"
 _SIGNATURE_KEY = "serving_default"
 _MOST_ITEMS = 2_000_000
 _ALIGNMENT = 16  # of Buffer.data in the TFLite schema
+_ON_GRID = ("int8", "uint8", "int16")
 _DTYPES = {"float": "float32", "half": "float16", "double": "float64"}
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of a subgraph. ``constant_bytes`` is 0 for activations; ``scales`` counts quantization scales."""
+    """A tensor of a subgraph. ``constant_bytes`` is 0 for activations; ``scales`` counts quantization scales.
+
+    ``grid`` is scale and zero point where one of each serves the whole tensor, else None.
+    """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     constant_bytes: int
     scales: int
+    grid: tuple[float, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +80,15 @@ class Graph:
 
     def _spec(self, name: str, index: int) -> TensorSpec:
         tensor = self.tensors[index]
+        scale, zero = tensor.grid if tensor.grid is not None and tensor.dtype in _ON_GRID else (0.0, 0)
         return TensorSpec(
-            name=name, dtype=tensor.dtype, shape=tensor.shape, source_name=name, perm=self.axes.get(name, ())
+            name=name,
+            dtype=tensor.dtype,
+            shape=tensor.shape,
+            source_name=name,
+            perm=self.axes.get(name, ()),
+            scale=scale,
+            zero_point=zero,
         )
 
 
@@ -237,7 +250,16 @@ def _tensor(model: Any, tensor: Any, file_bytes: int) -> Tensor:
         shape=tuple(map(int, shape)),
         constant_bytes=size,
         scales=quantization.ScaleLength() if quantization is not None else 0,
+        grid=_grid(quantization),
     )
+
+
+def _grid(quantization: Any) -> tuple[float, int] | None:
+    if quantization is None or quantization.ScaleLength() != 1:
+        return None
+    scale = float(quantization.Scale(0))
+    zero = int(quantization.ZeroPoint(0)) if quantization.ZeroPointLength() else 0
+    return (scale, zero) if math.isfinite(scale) and scale > 0 else None
 
 
 def _operator(model: Any, operator: Any, tensor_count: int) -> Operator:

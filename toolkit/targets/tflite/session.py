@@ -52,6 +52,16 @@ class TfliteSession:
         self._interpreter = None
 
 
+def partitions(model: Path) -> int:
+    """Return how many pieces of a graph LiteRT's default delegate, XNNPACK, takes over.
+
+    Raises:
+        ModelError: LiteRT cannot load it.
+    """
+    interpreter = _interpreter(model, num_threads=1)
+    return sum(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details())  # noqa: SLF001
+
+
 def smoke_run(model: Path) -> dict[str, Array]:
     """Load a model and execute it once on made-up values; return the outputs.
 

@@ -10,7 +10,7 @@ import palmtop.fakes.Meter
 /** Answers from a thread of its own, as the service's answers come by binder. */
 class SystemHealthManager {
     fun getSupportedPowerMonitors(executor: Executor?, onResult: Consumer<List<PowerMonitor>>) =
-        later(executor) { onResult.accept(Meter.monitors) }
+        later(executor) { onResult.accept(if (Meter.gauge == null) Meter.monitors else emptyList()) }
 
     fun getPowerMonitorReadings(
         powerMonitors: List<PowerMonitor>,

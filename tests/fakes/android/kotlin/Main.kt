@@ -52,11 +52,15 @@ private fun answer(arguments: List<String>) {
     }
 }
 
-/** `instrument PACKAGE HOME [coarse] --palmtop=ORDER`: the order as `am instrument -e palmtop ORDER` gives it. */
+/** `instrument PACKAGE HOME [coarse|micro|milli] --palmtop=ORDER`: the order as `am instrument -e palmtop ORDER` gives it. */
 private fun instrument(arguments: List<String>) {
     val (packageName, home) = arguments
     val order = arguments.first { it.startsWith("--palmtop=") }.removePrefix("--palmtop=")
     if ("coarse" in arguments) Meter.keptMs = 30_000
+    if ("micro" in arguments || "milli" in arguments) {
+        Meter.callUj = 500L // a phone's power also at a desktop's number of calls each second
+        Meter.gauge = Gauge(isMilli = "milli" in arguments, isPositive = "milli" in arguments)
+    }
     val entry = Class.forName("$packageName.BenchInstrumentation").getConstructor().newInstance() as Instrumentation
     entry.fakeContext = Context().apply {
         fakePackage = packageName

@@ -48,8 +48,8 @@ class PowerManager {
 class BatteryManager {
     fun getIntProperty(id: Int): Int = when (id) {
         BATTERY_PROPERTY_CAPACITY -> 80
-        BATTERY_PROPERTY_CURRENT_NOW -> -250_000
-        BATTERY_PROPERTY_CHARGE_COUNTER -> 3_000_000
+        BATTERY_PROPERTY_CURRENT_NOW -> palmtop.fakes.Meter.gauge?.read() ?: -250_000
+        BATTERY_PROPERTY_CHARGE_COUNTER -> if (palmtop.fakes.Meter.gauge == null) 3_000_000 else Int.MIN_VALUE
         else -> Int.MIN_VALUE
     }
 

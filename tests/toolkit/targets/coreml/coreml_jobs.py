@@ -11,14 +11,22 @@ import numpy as np
 from toolkit.targets import coreml
 from toolkit.targets.coreml.foreign import coremltools
 
+ELSEWHERE = {"classify": 2}
+"""Cases that are whole models, in ``coreml_interface_jobs``, as coremltools puts in the operator itself."""
+
 
 def worst_errors(group: str) -> dict[str, float]:
     """Execute all cases of a group in one program; return each one's largest error relative to its largest value."""
     import coreml_cases
 
     ct = coremltools(tensorflow=False)
-    cases = coreml_cases.CASES if group == "older" else coreml_cases.NEWER
-    target = ct.target.iOS17 if group == "older" else ct.target.iOS18
+    import coreml_further_cases as further
+
+    groups = {
+        "old": (further.OLD, ct.target.iOS16),
+        "older": ({**coreml_cases.CASES, **further.FURTHER}, ct.target.iOS17),
+    }
+    cases, target = groups.get(group) or ({**coreml_cases.NEWER, **further.NEW}, ct.target.iOS18)
     found = execute(ct, cases, target)
     return {name: _error(found[name], _wanted(ct, case, target)) for name, case in cases.items()}
 
@@ -65,9 +73,55 @@ def run(ct: Any, program: Any, feeds: dict[str, np.ndarray], target: Any) -> dic
         return coreml.open_session(path, 1).run(feeds)
 
 
+def table_of_operators() -> str:
+    """Return, by family, each operator with the number of cases that it is held against, as Markdown rows."""
+    coremltools(tensorflow=False)
+    import coreml_cases
+    import coreml_further_cases as further
+
+    from toolkit.targets.coreml.interpreter.operators import FAMILIES
+
+    cases = {**coreml_cases.CASES, **coreml_cases.NEWER, **further.FURTHER, **further.OLD, **further.NEW}
+    used = {name: _operators_of(case) for name, case in cases.items()}
+    rows = []
+    for family in FAMILIES:
+        counts = {name: sum(name in built for built in used.values()) for name in sorted(family.LOWERINGS)}
+        words = [f"`{name}` {counts[name] or ELSEWHERE.get(name, 0)}" for name in counts]
+        rows.append(f"| {family.__name__.rpartition('.')[2]} | {', '.join(words)} |")
+    return "\n".join(sorted(rows))
+
+
+class _Recorder:
+    """Stands for coremltools' builder: notes which operators a case asks for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def note(**_: Any) -> Any:
+            self.seen.append(name)
+            return [_Anything(), _Anything(), _Anything(), _Anything()]
+
+        return note
+
+
+class _Anything:
+    """Stands for a variable."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
+def _operators_of(case: Any) -> set[str]:
+    recorder = _Recorder()
+    case.build(recorder, *[_Anything() for _ in case.inputs])
+    return set(recorder.seen)
+
+
 def _wanted(ct: Any, case: Any, target: Any) -> list[np.ndarray]:
     if case.reference is not None:
-        return [np.asarray(case.reference(*case.inputs))]
+        made = case.reference(*case.inputs)
+        return [np.asarray(part) for part in (made if isinstance(made, list) else [made])]
     from coremltools.converters.mil import Builder as mb
     from coremltools.converters.mil.mil import Function
 

@@ -356,17 +356,21 @@ def unsupported_program(folder: Path) -> None:
     coreml.open_session(folder / "u.mlpackage", 1)
 
 
-def image_program(folder: Path) -> None:
-    """A program whose input is a picture."""
+def stateful_program(folder: Path) -> None:
+    """A program that keeps state between calls."""
     ct = coremltools(tensorflow=False)
     from coremltools.converters.mil import Builder as mb
+    from coremltools.converters.mil.mil import types
 
-    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 3, 8, 8))], opset_version=ct.target.iOS16)
-    def program(x: Any) -> Any:
-        return mb.relu(x=x, name="y")
+    specs = [mb.TensorSpec(shape=(1, 8), dtype=types.fp16), mb.StateTensorSpec(shape=(1, 8), dtype=types.fp16)]
 
-    _save(ct, program, folder / "i.mlpackage", inputs=[ct.ImageType(name="x", shape=(1, 3, 8, 8))])
-    coreml.open_session(folder / "i.mlpackage", 1)
+    @mb.program(input_specs=specs, opset_version=ct.target.iOS18)
+    def program(x: Any, memory: Any) -> Any:
+        return mb.add(x=x, y=mb.read_state(input=memory), name="y")
+
+    made = ct.convert(program, convert_to="mlprogram", minimum_deployment_target=ct.target.iOS18, skip_model_load=True)
+    made.save(str(folder / "s.mlpackage"))
+    coreml.open_session(folder / "s.mlpackage", 1)
 
 
 def neural_network(folder: Path) -> None:

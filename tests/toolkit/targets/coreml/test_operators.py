@@ -7,6 +7,7 @@ from pathlib import Path
 import coreml_jobs
 import pytest
 from coreml_cases import CASES, NEWER
+from coreml_further_cases import FURTHER, NEW, OLD
 
 from toolkit.core.clock import SystemClock
 from toolkit.core.events import silent
@@ -16,6 +17,8 @@ from toolkit.core.store import Store
 from toolkit.core.tools import Tools
 from toolkit.targets.coreml.interpreter.operators import FAMILIES, LOWERINGS
 
+ALL_CASES = [*CASES, *NEWER, *FURTHER, *OLD, *NEW]
+
 TOLERANCE = 1e-5
 """Of the largest value: float32 rounding over a few hundred terms."""
 
@@ -24,13 +27,13 @@ TOLERANCE = 1e-5
 def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     root = tmp_path_factory.mktemp("operators")
     tools = Tools(run=run, emit=silent, clock=SystemClock(), store=Store(root))
+    groups = ("old", "older", "newer")
     return {
-        **isolate(tools, 300, coreml_jobs.worst_errors, "older"),
-        **isolate(tools, 300, coreml_jobs.worst_errors, "newer"),
+        name: error for group in groups for name, error in isolate(tools, 300, coreml_jobs.worst_errors, group).items()
     }
 
 
-@pytest.mark.parametrize("name", [*CASES, *NEWER])
+@pytest.mark.parametrize("name", ALL_CASES)
 def test_operator_computes_what_it_means(name: str, errors: dict[str, float]) -> None:
     assert errors[name] < TOLERANCE
 
@@ -40,12 +43,15 @@ def test_any_window_and_padding(operator: str, tools: Tools) -> None:
     assert isolate(tools, 300, coreml_jobs.explore, operator, 25) >= 25
 
 
-def test_every_lowered_operator_has_a_case(errors: dict[str, float]) -> None:
-    source = Path(__file__).with_name("coreml_cases.py").read_text(encoding="utf-8")
+def test_every_lowered_operator_has_a_case() -> None:
+    files = ("coreml_cases.py", "coreml_further_cases.py", "coreml_interface_jobs.py")
+    source = "".join(Path(__file__).with_name(file).read_text(encoding="utf-8") for file in files)
     # these appear under names put together in loops
-    built = {f"reduce_{kind}" for kind in ("argmax", "argmin")} | {
-        name.split()[0] for name in [*CASES, *NEWER] if name.split()[0] in LOWERINGS
-    }
+    built = (
+        set(coreml_jobs.ELSEWHERE)
+        | {f"reduce_{kind}" for kind in ("argmax", "argmin")}
+        | {name.split()[0] for name in ALL_CASES if name.split()[0] in LOWERINGS}
+    )
     assert not [name for name in LOWERINGS if name not in built and f".{name}(" not in source]
 
 
@@ -53,6 +59,9 @@ def test_no_operator_is_in_two_families() -> None:
     assert len(LOWERINGS) == sum(len(family.LOWERINGS) for family in FAMILIES)
 
 
-def test_the_documentation_lists_every_operator() -> None:
+def test_the_documentation_counts_the_cases_of_every_operator(tools: Tools) -> None:
     text = (Path(__file__).parents[4] / "docs" / "coreml.md").read_text(encoding="utf-8")
-    assert not [name for name in LOWERINGS if f"`{name}`" not in text]
+    missing = [
+        family for family in isolate(tools, 120, coreml_jobs.table_of_operators).splitlines() if family not in text
+    ]
+    assert not missing, "regenerate the table: python benchmarks/coreml.py operators"

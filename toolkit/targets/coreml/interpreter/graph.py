@@ -43,12 +43,16 @@ def computed_dtype(dtype: str) -> str:
 
 @dataclass(slots=True)
 class Graph:
-    """Nodes and constants so far. ``renamed`` maps MIL names to graph names where they differ."""
+    """Nodes and constants so far. ``renamed`` maps MIL names to graph names where they differ.
+
+    ``expanded`` holds how to compute what is left to the graph, should an operation want it beforehand after all.
+    """
 
     nodes: list[Any] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
     known: dict[str, NDArray[Any]] = field(default_factory=dict)
     renamed: dict[str, str] = field(default_factory=dict)
+    expanded: dict[str, Callable[[], NDArray[Any]]] = field(default_factory=dict)
     _bytes: int = 0
     _steps: int = 0
 
@@ -133,6 +137,8 @@ class Layer:
         """
         value = self.value(key)
         known = value.constant if value.constant is not None else self.graph.known.get(value.name)
+        if known is None and value.name in self.graph.expanded:
+            known = self.graph.expanded[value.name]()
         if known is None:
             raise self.refusal(f"needs a constant {key!r}")
         return known
@@ -170,9 +176,9 @@ class Layer:
         self.graph.add(operator, inputs, [name], **attributes)
         return name
 
-    def settle(self, array: NDArray[Any]) -> None:
-        """Make the first output a constant."""
-        value = self.operation.outputs[0]
+    def settle(self, array: NDArray[Any], output: int = 0) -> None:
+        """Make an output a constant."""
+        value = self.operation.outputs[output]
         self.graph.known[value.name] = array
         self.graph.constant(array.astype(computed_dtype(value.type.dtype), copy=False), self.graph.name_of(value))
 

@@ -44,7 +44,7 @@ _MAX_ELEMENTS = 1 << 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorType:
-    """Element type in MIL's words (``fp16``, ``int32``, ``string``, …) and fixed shape."""
+    """Element type in MIL's words (``fp16``, ``int32``, ``string``, …) and shape, with -1 for a flexible axis."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -123,10 +123,21 @@ class _Reader:
             # constexpr operations may carry their arguments as attributes
             if key != "name":
                 inputs[key] = (self.literal(attribute, f"{spec.type}.{key}"),)
-        outputs = tuple(self.declare(item) for item in spec.outputs)
+        outputs = self.classified(spec, inputs) if spec.type == "classify" else ()
+        outputs = outputs or tuple(self.declare(item) for item in spec.outputs)
         if not outputs:
             raise self.damaged(f"an operation {spec.type!r} yields nothing")
         return Operation(operator=spec.type, name=self.layer_name(spec), inputs=inputs, outputs=outputs)
+
+    def classified(self, spec: Any, inputs: Mapping[str, tuple[Value, ...]]) -> tuple[Value, ...]:
+        """Declare the outputs of ``classify``, which are no tensors: the place of the best label, and all values."""
+        if len(spec.outputs) != 2 or not inputs.get("classes"):
+            raise self.damaged("its 'classify' operation has not two outputs, or no classes")
+        count = inputs["classes"][0].type.count
+        kinds = (TensorType(dtype="int64", shape=(1,)), TensorType(dtype="fp32", shape=(count,)))
+        made = tuple(Value(name=item.name, type=kind) for item, kind in zip(spec.outputs, kinds, strict=True))
+        self.values.update({value.name: value for value in made})
+        return made
 
     def layer_name(self, spec: Any) -> str:
         if "name" in spec.attributes:
@@ -159,19 +170,18 @@ class _Reader:
     def tensor_type(self, spec: Any, name: str) -> TensorType:
         if spec.WhichOneof("type") != "tensorType":
             kind = str(spec.WhichOneof("type")).removesuffix("Type")
-            raise ModelError(f"{self.package.root}: {name!r} is a {kind}, which is not executed here yet.")
+            raise ModelError(f"{self.package.root}: {name!r} is a {kind}, which is not executed here.")
         tensor = spec.tensorType
         if tensor.dataType not in _DTYPES:
             raise self.damaged(f"{name!r} has the unknown element type {tensor.dataType}")
-        if any(item.WhichOneof("dimension") != "constant" for item in tensor.dimensions):
-            raise ModelError(
-                f"{self.package.root}: {name!r} has a flexible shape, which is not executed here yet.",
-                hint="Convert the model with fixed shapes.",
-            )
         made = TensorType(
-            dtype=_DTYPES[tensor.dataType], shape=tuple(int(item.constant.size) for item in tensor.dimensions)
+            dtype=_DTYPES[tensor.dataType],
+            shape=tuple(
+                int(item.constant.size) if item.WhichOneof("dimension") == "constant" else -1
+                for item in tensor.dimensions
+            ),
         )
-        if made.count > _MAX_ELEMENTS:
+        if abs(made.count) > _MAX_ELEMENTS:
             raise ModelError(f"{self.package.root}: {name!r} has the absurd shape {list(made.shape)}.")
         return made
 

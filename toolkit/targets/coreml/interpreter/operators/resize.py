@@ -53,11 +53,34 @@ def resize_bilinear(layer: Layer) -> None:
         raise layer.refusal(f"has the sampling mode {mode!r}, which is not known")
 
 
-def _nearest(layer: Layer, factors: list[float]) -> None:
+def resize(layer: Layer) -> None:
+    """``resize`` of the last one or two axes, in one of five ways to place the samples, or to the nearest neighbour."""
+    count, mode = layer.integer("resized_dims"), layer.word("sampling_mode", "DEFAULT")
+    old, new = layer.type("x").shape, layer.output.shape
+    if count not in (1, 2) or len(old) < 2:
+        raise layer.refusal(f"resizes {count} axes of {len(old)}; the last one or two are executed")
+    if layer.word("interpolation_mode", "LINEAR") == "NEAREST_NEIGHBOR":
+        shift = {"DEFAULT": 0.0, "UNALIGN_CORNERS": 0.5}.get(mode)
+        if shift is None:
+            raise layer.refusal(f"takes the nearest neighbour in the sampling mode {mode!r}, which is not executed")
+        _nearest(layer, [out / size for out, size in zip(new[-2:], old[-2:], strict=True)], shift)
+    elif mode in _MODES or mode == "OFFSET_CORNERS":
+        matrices = [
+            np.eye(size) if axis < 2 - count else _interpolation(_points(size, out, mode), size)
+            for axis, (size, out) in enumerate(zip(old[-2:], new[-2:], strict=True))
+        ]
+        tall = layer.step("MatMul", layer.floats(matrices[0]), layer.tensor("x"))
+        layer.emit("MatMul", tall, layer.floats(matrices[1].T))
+    else:
+        raise layer.refusal(f"has the sampling mode {mode!r}, which is not known")
+
+
+def _nearest(layer: Layer, factors: list[float], shift: float = 0.0) -> None:
     """Pick rows and columns by index: exact for every factor, where a float32 scale would round."""
     pairs = zip(layer.type("x").shape[-2:], layer.output.shape[-2:], factors, strict=True)
     rows, columns = (
-        np.minimum(np.floor(np.arange(out) / factor + 1e-9), size - 1).astype(np.int64) for size, out, factor in pairs
+        np.minimum(np.floor((np.arange(out) + shift) / factor + 1e-9), size - 1).astype(np.int64)
+        for size, out, factor in pairs
     )
     rank = len(layer.output.shape)
     picked = layer.step("Gather", layer.tensor("x"), layer.ints(rows), axis=rank - 2)
@@ -79,11 +102,16 @@ def _by_matrices(layer: Layer, mode: str) -> None:
 
 
 def _points(size: int, out: int, mode: str) -> NDArray[np.float64]:
+    steps = np.arange(out, dtype=np.float64)
     if mode == "OFFSET_CORNERS":
-        return (np.arange(out, dtype=np.float64) + 0.5) * (max(1, size - 1) / out)
+        return (steps + 0.5) * (max(1, size - 1) / out)
+    if mode == "DEFAULT":
+        return steps * (size / out)
+    if mode == "UNALIGN_CORNERS":
+        return (steps + 0.5) * (size / out) - 0.5
     if out == 1:
-        return np.array([(size - 1) / 2])
-    return np.arange(out, dtype=np.float64) * ((size - 1) / (out - 1))
+        return np.array([0.0 if mode == "STRICT_ALIGN_CORNERS" else (size - 1) / 2])
+    return steps * ((size - 1) / (out - 1))
 
 
 def _interpolation(points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
@@ -99,6 +127,7 @@ def _interpolation(points: NDArray[np.float64], size: int) -> NDArray[np.float64
 
 
 LOWERINGS: dict[str, Lowering] = {
+    "resize": resize,
     "resize_bilinear": resize_bilinear,
     "resize_nearest_neighbor": resize_nearest_neighbor,
     "upsample_bilinear": upsample_bilinear,

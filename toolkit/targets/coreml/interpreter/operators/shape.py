@@ -8,7 +8,7 @@ from toolkit.targets.coreml.interpreter.graph import Layer, Lowering, computed_d
 
 
 def to_output_shape(layer: Layer) -> None:
-    """``reshape``, ``expand_dims``, ``squeeze``, ``flatten2d``: the same elements in the output's shape."""
+    """``reshape``, ``reshape_like``, ``expand_dims``, ``squeeze``, ``flatten2d``: the same elements in a new shape."""
     layer.emit("Reshape", layer.tensor("x"), layer.ints(layer.output.shape), allowzero=1)
 
 
@@ -111,6 +111,7 @@ LOWERINGS: dict[str, Lowering] = {
     "pixel_shuffle": pixel_shuffle,
     "pixel_unshuffle": pixel_unshuffle,
     "reshape": to_output_shape,
+    "reshape_like": to_output_shape,
     "shape": shape,
     "space_to_depth": space_to_depth,
     "split": split,

@@ -33,6 +33,19 @@ def slice_by_index(layer: Layer) -> None:
     _slice(layer, begin, end, strides)
 
 
+def bounds_of(layer: Layer) -> tuple[slice | int, ...]:
+    """Return the fixed bounds of ``begin``, ``end``, ``stride`` and their masks as numpy takes them."""
+    rank = len(layer.type("x").shape)
+    none = [0] * rank
+    masks = [layer.integers(f"{key}_mask", none) for key in ("squeeze", "begin", "end")]
+    numbers = [layer.integers("begin"), layer.integers("end"), layer.integers("stride", [1] * rank)]
+    rows = zip(*masks, *numbers, strict=True)
+    return tuple(
+        begin if squeezed else slice(None if from_start else begin, None if to_end else end, stride)
+        for squeezed, from_start, to_end, begin, end, stride in rows
+    )
+
+
 def slice_by_size(layer: Layer) -> None:
     """``slice_by_size``: size -1 means up to the end."""
     shape = layer.type("x").shape

@@ -17,9 +17,11 @@ class BenchRunner(
     private val engines: EngineFactory,
     private val device: DeviceState,
     private val channel: Channel,
+    private val readEveryNs: Long = READ_EVERY_NS,
 ) {
     private var phase = "start"
     private var isMetered = false
+    private var isFollowed = false
 
     /** Measures and tells; returns whether all went well. Whatever goes wrong is told, and `bye` is always said. */
     fun serve(): Boolean {
@@ -72,16 +74,18 @@ class BenchRunner(
 
     /** Rests for the plan's time between a first and a last reading of the meters, with one about each second between. */
     private fun idle() {
-        isMetered = order.plan.idleSeconds > 0 && canCount(device.power())
+        val meters = if (order.plan.idleSeconds > 0) device.power() else null
+        isMetered = canCount(meters)
         if (!isMetered) return
+        isFollowed = mustBeFollowed(meters)
         phase("idle") { end ->
             power()
             val start = System.nanoTime()
             val until = start + (order.plan.idleSeconds * 1e9).toLong()
             var left = until - System.nanoTime()
             while (left > 0) {
-                // the last pause takes what would be too little for two, so that readings are a second apart or more
-                Thread.sleep((if (left < 2 * READ_EVERY_NS) left else READ_EVERY_NS) / 1_000_000 + 1)
+                // the last pause takes what would be too little for two, so that readings are never closer together
+                Thread.sleep((if (left < 2 * readEveryNs) left else readEveryNs) / 1_000_000 + 1)
                 power()
                 left = until - System.nanoTime()
             }
@@ -92,6 +96,10 @@ class BenchRunner(
     /** Power monitors count on a charger, too; a battery counts only while nothing but it carries the load. */
     private fun canCount(meters: Map<String, Any?>?): Boolean =
         meters != null && (!(meters["energy_uws"] as Map<*, *>?).isNullOrEmpty() || meters["status"] == DISCHARGING)
+
+    /** Monitors and counters add up by themselves, but of a current only what was seen is known. */
+    private fun mustBeFollowed(meters: Map<String, Any?>?): Boolean =
+        meters != null && (meters["energy_uws"] as Map<*, *>?).isNullOrEmpty() && meters["current_raw"] != null
 
     private fun loadAndCheck(golden: Golden?) {
         if (!device.resetPeak()) channel.warn("peak_not_reset", "the peak memory counts from the start of the process")
@@ -170,7 +178,8 @@ class BenchRunner(
         val measured = phase("measure") { end ->
             if (isMetered) power()
             val before = if (isMetered) timing.settle() else 0
-            timing.measure(warmed.typicalNs, series).also {
+            // each reading is followed by one of the calls that are not timed and yet counted
+            timing.measure(warmed.typicalNs, series, if (isFollowed) readEveryNs else Long.MAX_VALUE, ::power).also {
                 if (isMetered) power()
                 end["took_ns"] = it.tookNs
                 end["runs"] = it.runs

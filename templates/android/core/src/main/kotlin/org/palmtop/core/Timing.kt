@@ -79,15 +79,17 @@ class Timing(private val plan: Plan, private val progress: (phase: String, runs:
 
     /**
      * Times calls until the plan has its runs and its seconds, or its cap is reached. Results go out every 250 ms; the
-     * call after that is not timed, so that caches hold the model again.
+     * call after that is not timed, so that caches hold the model again. What [look] does falls into these pauses, too,
+     * where [lookEveryNs] have passed since the last.
      */
-    fun measure(typicalNs: Double, series: Series): Measured {
+    fun measure(typicalNs: Double, series: Series, lookEveryNs: Long = Long.MAX_VALUE, look: () -> Unit = {}): Measured {
         val stride = maxOf(1, ceil(plan.minSeconds * 1e9 / typicalNs / STORED_MAX).toInt())
         val start = System.nanoTime()
         val enough = start + seconds(plan.minSeconds)
         val most = start + seconds(plan.maxSeconds)
         var now = start
         var flushAt = start + FLUSH_NS
+        var looked = start
         var runs = 0
         var untimed = 0
         var latency = 0L
@@ -101,6 +103,10 @@ class Timing(private val plan: Plan, private val progress: (phase: String, runs:
             if (full || now >= flushAt) {
                 series.flush()
                 progress("measure", runs)
+                if (now - looked >= lookEveryNs) {
+                    look()
+                    looked = System.nanoTime()
+                }
                 call()
                 untimed++
                 flushAt = System.nanoTime() + FLUSH_NS

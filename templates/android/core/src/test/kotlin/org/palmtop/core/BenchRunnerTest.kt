@@ -60,18 +60,22 @@ class BenchRunnerTest {
 
     private fun serve(
         target: String = "twice",
+        leastSeconds: Double = 0.01,
         accelerator: String = "cpu",
         content: String = "model",
         device: Desk = Desk(),
         idleSeconds: Double = 0.0,
+        readEveryNs: Long = 1_000_000_000L,
     ): Served {
         val folder = File.createTempFile("bench", "").apply { delete() }
         val model = File.createTempFile("model", "").apply { writeText("model") }
-        val plan = Plan(0.0, 1, 0.2, 250, 0.01, 1.0, 1, accelerator, 0, idleSeconds)
+        val plan = Plan(0.0, 1, 0.2, 250, leastSeconds, 3.0, 1, accelerator, 0, idleSeconds)
         val sha256 = Hash.sha256(content.toByteArray())
         val frames = ArrayList<String>()
         val order = Order("00c0ffee", target, model, sha256, null, File(folder, "run.jsonl"), plan)
-        val isOk = BenchRunner.serve(order, Doubling(), device, frames::add)
+        check(folder.mkdirs())
+        val channel = Channel(order.run, order.out, frames::add)
+        val isOk = BenchRunner(order, Doubling(), device, channel, readEveryNs).serve()
         val lines = File(folder, "run.jsonl").readLines()
         val live = frames.flatMap(Frames::scan).groupBy { it.seq }.toSortedMap().values.map { Frames.join(it.map(Frames.Chunk::payload)) }
         assertEquals(lines, live)
@@ -109,6 +113,30 @@ class BenchRunnerTest {
             assertTrue("${end["calls"]} ${end["runs"]}", end["calls"] as Long > end["runs"] as Long)
             assertEquals(listOf("power_monitors_unused"), records.filter { it["t"] == "warn" }.map { it["code"] }.drop(2))
         }
+    }
+
+    @Test
+    fun aCurrentIsFollowedInPausesAndWhatAddsUpIsLeftAlone() {
+        val current = mapOf("current_raw" to 7, "status" to 3)
+        val counted = mapOf("current_raw" to 7, "status" to 3, "energy_uws" to mapOf("rail" to 1L))
+        val sizes = listOf(current, counted, mapOf("counter_raw" to 7, "status" to 3)).map { meters ->
+            val desk = Desk(listOf(meters))
+            val served = serve(device = desk, idleSeconds = 0.05, readEveryNs = 20_000_000L, leastSeconds = 0.6)
+            val records = served.records
+            assertTrue(served.isOk)
+            val ends = records.filter { it["t"] == "phase" && it["edge"] == "end" }
+            val end = ends.single { it["name"] == "measure" }
+            val told = powers(records, "measure")
+            // a pause has one call that is not timed, and settling before the series at least one
+            assertTrue("$end", end["calls"] as Long - end["runs"] as Long >= told.size - 1)
+            // every reading but those at the edges follows a flush
+            val kinds = records.map { it["t"] }
+            val at = records.indices.filter { records[it] in told }.drop(1).dropLast(1)
+            assertTrue("$at", at.all { index -> kinds.take(index).last { it != "beat" } == "samples" })
+            told.size
+        }
+        assertTrue("$sizes", sizes[0] in 3..5)
+        assertEquals(listOf(2, 2), sizes.drop(1))
     }
 
     @Test

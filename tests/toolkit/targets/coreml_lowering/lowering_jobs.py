@@ -1,0 +1,124 @@
+"""What the tests of the ONNX lowering do in child processes."""
+
+from __future__ import annotations
+
+import collections
+from pathlib import Path
+from typing import Any
+
+import node_cases
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from toolkit.core.artifacts import Signature, TensorSpec
+from toolkit.core.errors import ModelError
+from toolkit.targets import coreml
+from toolkit.targets.coreml.foreign import coremltools
+from toolkit.targets.coreml.interpreter.program import read_package
+from toolkit.targets.coreml.lowering.operators import LOWERINGS
+from toolkit.targets.coreml.lowering.program import lower
+
+_ATTEMPTS = 4
+"""Some cases of an operator ask for what Core ML cannot tell, such as the positions that a pooling chose."""
+
+
+def verdicts() -> dict[str, list[str]]:
+    """Take one expressible case of every operator that is lowered; return which operators' passed, and what failed."""
+    offered = collections.defaultdict(list)
+    for case in node_cases.collect():
+        operator = node_cases.operator_of(case)
+        if operator in LOWERINGS and _plain(case):
+            offered[operator].append(case)
+    passed, failed = [], []
+    waiting = dict(offered)
+    for attempt in range(_ATTEMPTS):
+        cases = [cases[attempt] for cases in waiting.values() if len(cases) > attempt]
+        for outcome in node_cases.run_all(cases, node_cases.own_route):
+            if outcome.verdict != "inexpressible":
+                del waiting[outcome.operator]
+                words = f"{outcome.case}: {outcome.reason}"
+                passed.append(outcome.operator) if outcome.verdict == "passed" else failed.append(words)
+    return {"passed": sorted(passed), "failed": failed}
+
+
+def all_verdicts() -> list[node_cases.Outcome]:
+    """Take every case."""
+    return list(node_cases.run_all(node_cases.collect(), node_cases.own_route))
+
+
+def _plain(case: Any) -> bool:
+    kinds = {item.type.tensor_type.elem_type for item in (*case.model.graph.input, *case.model.graph.output)}
+    return kinds <= {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
+
+
+def refused(kinds: list[str]) -> dict[str, str]:
+    """Lower models that Core ML cannot express; return each error's words."""
+    ct, told = coremltools(tensorflow=False), {}
+    for kind in kinds:
+        try:
+            lower(_refused_model(kind), ct)
+        except ModelError as error:
+            told[kind] = str(error)
+    return told
+
+
+def _refused_model(kind: str) -> Any:
+    shape: list[Any] = [2, 3]
+    if kind == "flexible":
+        return _model([helper.make_node("Relu", ["x"], ["y"])], ["n", 3], shape)
+    if kind == "empty":
+        return _model([helper.make_node("Relu", ["x"], ["y"])], [0, 3], [0, 3])
+    if kind == "rank":
+        return _model([helper.make_node("Relu", ["x"], ["y"])], [1] * 6, [1] * 6)
+    if kind == "recursive":
+        model = _model([helper.make_node("Again", ["x"], ["y"], name="loop", domain="own")], shape, shape)
+        inner = [helper.make_node("Again", ["a"], ["b"], domain="own")]
+        imports = [helper.make_opsetid("own", 1)]
+        model.functions.append(helper.make_function("own", "Again", ["a"], ["b"], inner, imports))
+        model.opset_import.append(imports[0])
+        return model
+    if kind == "wide":
+        big = numpy_helper.from_array(np.asarray([2**40], np.int64), "big")
+        nodes = [helper.make_node("Cast", ["x"], ["whole"], to=TensorProto.INT64)]
+        nodes += [helper.make_node("Add", ["whole", "big"], ["sum"], name="adder")]
+        nodes += [helper.make_node("Cast", ["sum"], ["y"], to=TensorProto.FLOAT)]
+        return _model(nodes, shape, shape, [big])
+    return _model([helper.make_node(kind, ["x"], ["y"], name="layer_7")], shape, shape)
+
+
+def _model(nodes: list[Any], given: list[Any], made: list[Any], constants: Any = ()) -> Any:
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, given)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, made)]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, list(constants))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def shape_chain(folder: Path) -> dict[str, list[str]]:
+    """Convert a network whose reshape hangs on computed shapes; return the program's operators and tensor names."""
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.standard_normal((8, 3, 3, 3), dtype=np.float32), "w")
+    zero, tail = (numpy_helper.from_array(np.asarray(item, np.int64), name) for item, name in (([0], "0"), ([-1], "t")))
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["features:0"], pads=[1, 1, 1, 1]),
+        helper.make_node("Shape", ["features:0"], ["shape"]),
+        helper.make_node("Gather", ["shape", "0"], ["batch"], axis=0),
+        helper.make_node("Concat", ["batch", "t"], ["target"], axis=0),
+        helper.make_node("Reshape", ["features:0", "target"], ["flat"]),
+        helper.make_node("Softmax", ["flat"], ["y:0"]),
+        helper.make_node("Identity", ["flat"], ["copy"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 4, 4])]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 128]) for name in ("y:0", "copy")]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, [weight, zero, tail])
+    path = folder / "m.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())
+    source = Signature(
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3, 4, 4)),),
+        outputs=tuple(TensorSpec(name=name, dtype="float32", shape=(1, 128)) for name in ("y:0", "copy")),
+    )
+    made = coreml.convert("onnx", path, source, folder / "m.mlpackage")
+    _, program = read_package(folder / "m.mlpackage")
+    return {
+        "names": [f"{item.name}<{item.source_name}" for item in (*made.inputs, *made.outputs)],
+        "operators": [operation.operator for operation in program.operations],
+    }
