@@ -28,17 +28,20 @@ _DRAWN = (
     resources.energy,
     resources.heat,
 )
+_SPARED = (latency.sessions,)
+"""Left out where there are many devices, like the chart of size: others show nearly the same."""
 
 
 def charts(document: Document) -> tuple[Chart, ...]:
     """Return the charts that the figures of a document allow, for the devices of :func:`chart_devices`."""
-    made = [tradeoff.accuracy_size(document)]
+    many = len(document.devices) >= MANY_DEVICES
+    made = [] if many else [tradeoff.accuracy_size(document)]
     devices = chart_devices(document)
     for name in devices:
         measured = [(row, row.performance) for row in document.rows if row.device_name == name and row.performance]
         done = chosen(measured, _most_builds(document))
         suffix = f" on {name}" if len(devices) > 1 or len(document.devices) > 1 else ""
-        made += [draw(document, done, suffix) for draw in _DRAWN]
+        made += [draw(document, done, suffix) for draw in _DRAWN if draw not in _SPARED or not many]
     return tuple(chart for chart in (*made, _outputs(document)) if chart is not None)
 
 
@@ -83,7 +86,7 @@ def note(document: Document) -> str:
 def _outputs(document: Document) -> Chart | None:
     """Draw the SQNR of each output; an infinite one has no length and stands in the table alone."""
     found = [(build, output) for build in document.builds for output in build.outputs]
-    finite = [(build, output) for build, output in found if math.isfinite(output.sqnr_db)][: 2 * MOST_BUILDS]
+    finite = [(build, output) for build, output in found if math.isfinite(output.sqnr_db)][: 2 * _most_builds(document)]
     if not finite:
         return None
     many = len({output.output for _, output in found}) > 1

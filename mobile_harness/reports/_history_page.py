@@ -29,15 +29,12 @@ class Followed:
 def render(history: HistoryDocument) -> str:
     """Return the whole page."""
     made = [_chart_changes.trend(trend) for trend in history.trends[:MOST_CHARTS]]
-    drawn = iter(_page.drawn([chart for chart in made if chart is not None]))
-    charts = [None if chart is None else next(drawn) for chart in made]
-    charts += [None] * (len(history.trends) - len(charts))
-    return _page.page(
-        "history.html.j2",
-        history=history,
-        palmtop=history.palmtop,
-        followed=tuple(_followed(trend, chart) for trend, chart in zip(history.trends, charts, strict=True)),
-    )
+    with _page.drawing([chart for chart in made if chart is not None]) as drawn:
+        ready = iter(drawn)
+        charts = [None if chart is None else next(ready) for chart in made]
+        charts += [None] * (len(history.trends) - len(charts))
+        followed = tuple(_followed(trend, chart) for trend, chart in zip(history.trends, charts, strict=True))
+        return _page.page("history.html.j2", history=history, palmtop=history.palmtop, followed=followed)
 
 
 def _followed(trend: Trend, chart: dict[str, Any] | None) -> Followed:

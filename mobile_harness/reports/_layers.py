@@ -18,7 +18,7 @@ SUMMARY = (
     "error holds those of the layers before it, so look where it falls."
 )
 MOST = 10
-MOST_BUILDS, FEW_BUILDS = 6, 3
+MOST_BUILDS, FEW_BUILDS = 6, 1
 """Builds that get a chart, and how many do where there are more: the others are listed."""
 _NAME_WIDTH = 30
 _WRAPPERS = re.compile(r"^(?:(?:Stateful)?PartitionedCall[/_])+")

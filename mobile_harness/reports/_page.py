@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,20 +96,31 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-def drawn(charts: Sequence[Chart]) -> tuple[dict[str, Any], ...]:
-    """Return charts as the templates take them, drawn two at a time: drawing leaves the interpreter free."""
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A chart that is being drawn; a template waits for it where it stands."""
+
+    svg: Future[str]
+
+    def __html__(self) -> str:
+        """Return the drawing: the library escapes, and the names in it are escaped before."""
+        return self.svg.result()
+
+
+@contextmanager
+def drawing(charts: Sequence[Chart]) -> Iterator[tuple[dict[str, Any], ...]]:
+    """Give charts as the templates take them, drawn two at a time while the page is made around them."""
     with ThreadPoolExecutor(2) as workers:
-        drawings = list(workers.map(_svg, charts))
-    return tuple(
-        {
-            "title": chart.title,
-            "summary": chart.summary,
-            "svg": Markup(svg),  # noqa: S704  # drawn by the library, which escapes, from escaped names
-            "columns": chart.columns,
-            "rows": chart.rows,
-        }
-        for chart, svg in zip(charts, drawings, strict=True)
-    )
+        yield tuple(
+            {
+                "title": chart.title,
+                "summary": chart.summary,
+                "svg": Drawing(workers.submit(_svg, chart)),
+                "columns": chart.columns,
+                "rows": chart.rows,
+            }
+            for chart in charts
+        )
 
 
 def _svg(chart: Chart) -> str:

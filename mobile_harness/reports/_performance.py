@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from mobile_harness import stats
 from mobile_harness.records import Cell, Session
@@ -18,6 +19,7 @@ TRACE_POINTS: Final = 120
 """Points of all sessions of a cell together; a session has at least :data:`TRACE_LEAST`, or one a run."""
 TRACE_LEAST: Final = 12
 BINS: Final = 40
+_Runs = npt.NDArray[np.int64]
 _STAND_IN = "stand_in_runtime"
 _HALF = stats.needed(0.75)
 """By symmetry the runs from which both quartiles are published."""
@@ -29,6 +31,7 @@ def performance_of(cell: Cell) -> Performance:
     summary = stats.summarise_cell(sessions)
     checked = [session.parity for session in sessions if session.parity.samples]
     points = max(TRACE_POINTS // len(sessions), TRACE_LEAST)
+    series = [np.asarray(session.latency_ns, np.int64) for session in sessions]
     return Performance(
         median_ns=summary.median_ns,
         interval=summary.interval,
@@ -45,8 +48,8 @@ def performance_of(cell: Cell) -> Performance:
         output_max_abs=max((parity.max_abs for parity in checked), default=None),
         output_cosine=min((parity.cosine for parity in checked), default=None),
         stand_in=any(_STAND_IN in session.notes for session in sessions),
-        sessions=tuple(_session(session, points) for session in sessions),
-        distribution=_distribution(sessions),
+        sessions=tuple(_session(session, runs, points) for session, runs in zip(sessions, series, strict=True)),
+        distribution=_distribution(series),
     )
 
 
@@ -66,10 +69,10 @@ def _pss_kb(sessions: Sequence[Session]) -> int | None:
     return max((value for value in told if value is not None), default=None)
 
 
-def _session(session: Session, points: int) -> SessionFigures:
-    series = sorted(session.latency_ns)
+def _session(session: Session, runs: _Runs, points: int) -> SessionFigures:
+    series = np.sort(runs).tolist()
     quartiles = len(series) >= _HALF
-    at_ns, trace_ns = _trace(session, points)
+    at_ns, trace_ns = _trace(runs, session.stride, points)
     return SessionFigures(
         index=session.index,
         runs=stats.runs_of(session),
@@ -91,19 +94,18 @@ def _session(session: Session, points: int) -> SessionFigures:
     )
 
 
-def _trace(session: Session, points: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _trace(series: _Runs, stride: int, points: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return when blocks of runs ended and their medians: a slow-down stays visible, single outliers do not."""
-    series = np.asarray(session.latency_ns, np.int64)
     if not len(series):
         return (), ()
     size = max(len(series) // points, 1)
     blocks = np.sort(series[: len(series) // size * size].reshape(-1, size), axis=1)
-    elapsed = np.cumsum(blocks.sum(axis=1)) * max(session.stride, 1)
+    elapsed = np.cumsum(blocks.sum(axis=1)) * max(stride, 1)
     return tuple(elapsed.tolist()), tuple(blocks[:, (size - 1) // 2].tolist())
 
 
-def _distribution(sessions: Sequence[Session]) -> Distribution | None:
-    runs = np.concatenate([np.asarray(session.latency_ns, np.float64) for session in sessions])
+def _distribution(series: Sequence[_Runs]) -> Distribution | None:
+    runs = np.concatenate(series).astype(np.float64)
     if len(runs) < stats.needed(0.5):
         return None
     runs.sort()

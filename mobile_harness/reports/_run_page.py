@@ -18,20 +18,24 @@ Pairs = tuple[tuple[str, str], ...]
 
 def render(document: Document) -> str:
     """Return the whole page."""
-    return _page.page(
-        "run.html.j2",
-        document=document,
-        palmtop=document.palmtop,
-        decisions=words.DECISIONS,
-        outcomes=words.OUTCOMES,
-        scale=_heat_map.scale_words(),
-        advised={row.build_id for row in document.rows if row.advised},
-        heat_map=_heat_map.heat_map(document),
-        **_top(document),
-        **_matrix.matrix(document),
-        problems=tuple(_problems(document)),
-        **_details(document),
-    )
+    charts, layers = _charts.charts(document), _layers.charts(document)
+    with _page.drawing((*charts, *layers)) as drawn:
+        return _page.page(
+            "run.html.j2",
+            document=document,
+            palmtop=document.palmtop,
+            decisions=words.DECISIONS,
+            outcomes=words.OUTCOMES,
+            scale=_heat_map.scale_words(),
+            advised={row.build_id for row in document.rows if row.advised},
+            heat_map=_heat_map.heat_map(document),
+            charts=drawn[: len(charts)],
+            layers=drawn[len(charts) :],
+            **_top(document),
+            **_matrix.matrix(document),
+            problems=tuple(_problems(document)),
+            **_details(document),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,7 @@ def _problems(document: Document) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _details(document: Document) -> dict[str, Any]:
-    charts, layers = _charts.charts(document), _layers.charts(document)
-    drawn = _page.drawn((*charts, *layers))
     return {
-        "charts": drawn[: len(charts)],
-        "layers": drawn[len(charts) :],
         "layers_title": _layers.TITLE,
         "layers_summary": _layers.SUMMARY,
         "layers_notes": tuple(_layers.notes(document)),

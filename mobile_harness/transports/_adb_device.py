@@ -82,7 +82,7 @@ class AdbDevice:
             self._prepare()
             return _adb_blobs.put(self._session, f"{self._place.path}/blobs", blob)
 
-        with as_device_failure("storage"):
+        with as_device_failure("cannot_launch"):
             return steadily(self._session, put)
 
     def launch(self, job: Job) -> None:

@@ -54,9 +54,9 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     return made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser without a network."""
+    """A browser without a network; closed with its module, for Playwright's event loop would be in others' way."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")

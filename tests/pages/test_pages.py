@@ -18,8 +18,9 @@ def visible_rows(page: Any) -> int:
     )
 
 
-@pytest.mark.parametrize("width", [360, 1440])
-@pytest.mark.parametrize("name", [*REAL, *HOSTILE])
+@pytest.mark.parametrize(
+    ("name", "width"), [(name, width) for width in (360, 1440) for name in REAL] + [(name, 360) for name in HOSTILE]
+)
 def test_a_page_fits_its_window_says_nothing_and_asks_for_nothing(visit: Visit, name: str, width: int):
     opened = visit(name, width)
 

@@ -254,7 +254,8 @@ def test_data_is_not_needed_without_a_recipe_that_needs_it(request_for, tools):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("m.h5", b"\x89HDF\r\n\x1a\n", r"No model format ends in '.h5'.*\.keras.*\.onnx.*\.toy"),
+        ("m.bin", b"\x89BIN", r"No model format ends in '.bin'.*\.keras.*\.onnx.*\.toy"),
+        ("m.h5", b"\x89HDF\r\n\x1a\n", "damaged HDF5 file"),
         ("m.toy", b"", "is not a model for toy: it is empty"),
         ("m.toy", b"nonsense", "does not begin with a brace"),
         ("m.toy", b"{ truncated", "Cannot read"),
@@ -383,7 +384,7 @@ def test_an_interrupt_ends_the_children_and_the_next_run_goes_on(request_for, to
     assert not [call for call in calls if ":convert" in call or ":export" in call]
 
 
-@pytest.mark.parametrize("model", ["keras", "onnx"])
+@pytest.mark.parametrize("model", [pytest.param("keras", marks=pytest.mark.slow), "onnx"])
 def test_the_real_sources_and_targets(model, keras_model, onnx_model, shapes_npz, noise_npz, tools, tmp_path):
     """Every target of the room from each real source: built, close to the float model, executable by `predict`."""
     path, data = {"keras": (keras_model, shapes_npz), "onnx": (onnx_model, noise_npz)}[model]

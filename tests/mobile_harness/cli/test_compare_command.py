@@ -58,7 +58,7 @@ def test_json_is_the_comparison_and_the_gate_still_fails(store: Path, capsys: py
 def test_files_are_compared_and_written(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (store / "base.json").write_text(codec.pretty(of("20261123-0030-aaaa", cell(STEADY))))
     assert execute(["compare", "base.json", "20261123-0041", "-o", "c.md"]) == 0
-    assert "| ▲ regressed |" in (store / "c.md").read_text()
+    assert "| 🔺 regressed |" in (store / "c.md").read_text(encoding="utf-8")
     assert "c.md" in capsys.readouterr().out
     assert execute(["compare", "base.json", "latest", "-o", "c.json"]) == 0
     assert json.loads((store / "c.json").read_text())["head"]["id"] == "20261123-0042-aaaa"

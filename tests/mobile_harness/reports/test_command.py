@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import compared_samples as compared
 import pytest
 import report_samples as samples
 
@@ -95,3 +96,22 @@ def test_an_unknown_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 
     assert execute(["report", "2026"]) == 3
     assert "Unknown run '2026'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ending", "start"), [*STARTS.items()])
+def test_a_comparison_and_a_trend_have_the_same_formats(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, start: str
+):
+    monkeypatch.setenv("PALMTOP_STORE", str(tmp_path / "history.sqlite"))
+    store = History(f"sqlite:///{tmp_path / 'history.sqlite'}")
+    store.create(samples.demo_run())
+    store.create(compared.head_of(samples.demo_run(), (1.0,)))
+    out, trend = tmp_path / f"out.{ending}", tmp_path / f"trend.{ending}"
+
+    assert execute(["compare", "latest~1", "latest", "-o", str(out)]) == 0
+    assert execute(["history", "trend", "tflite-static-int8", "-o", str(trend)]) == 0
+
+    words = {"md": "### Equivalent", "csv": "base,head,", "txt": "Equivalent: "}
+    assert out.read_text(encoding="utf-8").startswith(words.get(ending, start))
+    words = {"md": "### tflite-static-int8", "csv": "model,build,", "txt": "digits: tflite-static-int8 on host"}
+    assert trend.read_text(encoding="utf-8").startswith(words.get(ending, start))

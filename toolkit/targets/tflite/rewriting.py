@@ -12,6 +12,7 @@ from toolkit.core.ports import Array
 Model = Any
 """An ``onnx.ModelProto``."""
 
+_TINY = 1e-30
 _ERF_P = 0.3275911
 _ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 """Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: off by at most 1.5e-7."""
@@ -75,5 +76,6 @@ def _erf(model: Model, source: str, output: str) -> list[Any]:
     for factor in reversed(_ERF_A[:-1]):
         poly = node("Mul", node("Add", poly, constant(factor)), t)
     bell = node("Exp", node("Neg", node("Mul", source, source)))
-    node("Mul", node("Sign", source), node("Sub", constant(1.0), node("Mul", poly, bell)), to=output)
+    sign = node("Div", source, node("Add", size, constant(_TINY)))  # the exporter has no Sign; exact but next to zero
+    node("Mul", sign, node("Sub", constant(1.0), node("Mul", poly, bell)), to=output)
     return nodes

@@ -8,10 +8,9 @@ from pathlib import Path
 import coreml_model_jobs as jobs
 import pytest
 
-from toolkit.core.errors import DataError, ModelError, SettingsError
+from toolkit.core.errors import DataError, ModelError
 from toolkit.core.isolation import isolate
 from toolkit.core.tools import Tools, system_tools
-from toolkit.targets import coreml
 
 
 @pytest.fixture(scope="module")
@@ -123,8 +122,3 @@ def test_a_weight_path_that_leaves_the_package_is_refused(package: Path, tmp_pat
     shutil.copytree(package, tmp_path / "evil.mlpackage")
     with pytest.raises(ModelError, match="leaves the package"):
         isolate(tools, 120, jobs.rewrite_weight_path, tmp_path / "evil.mlpackage", "@model_path/../../../../etc/passwd")
-
-
-def test_calibration_is_refused() -> None:
-    with pytest.raises(SettingsError, match="not calibrated"):
-        coreml.calibrate(Path("m.mlpackage"), [], lambda name, values: None)
