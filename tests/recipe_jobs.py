@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seen_ranges import MinMax
 
 from toolkit.core import discovery, signature
 from toolkit.core.artifacts import Census, KeptFloat, LayerFact, Requirements, Signature
 from toolkit.core.errors import PalmtopError
 from toolkit.core.recipe import Recipe
-from toolkit.ranges.minmax import MinMax
 
 WIDTH, HEADS, TOKENS, VOCABULARY = 32, 2, 8, 64
 

@@ -1,15 +1,13 @@
-"""A comparison, a self-check and a trend in plain words: text for a terminal, Markdown for a pull request."""
+"""A comparison, a self-check and a trend in plain words, for a terminal; the reports have the other formats."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from mobile_harness.comparer.values import CellComparison, Change, Comparison, NoiseFloor, RunRef, SelfCheck, Trend
 
 _SIGNS = {"regressed": "▲", "improved": "▼", "equivalent": "=", "inconclusive": "?"}
 _DETAILS = 12
-_NOT_PLAIN = re.compile(r"([\\`*_{}\[\]()#+!|<>&~])")
 
 
 def render(comparison: Comparison) -> str:
@@ -27,23 +25,6 @@ def render(comparison: Comparison) -> str:
         parts.append(_columns(("cell", "metric", "before", "after", "change", "verdict"), others))
     parts += ["\n".join(f"- {line}" for line in _remarks(comparison)), _gate_words(comparison)]
     return "\n\n".join(filter(None, parts)) + "\n"
-
-
-def markdown(comparison: Comparison) -> str:
-    """Return a comparison as Markdown, fit for a comment; names are escaped."""
-    head = f"### {_plain(comparison.sentence)}"
-    criteria = comparison.criteria
-    about = (
-        f"Base `{comparison.base.id}`, head `{comparison.head.id}`, model {_plain(comparison.head.model)}; "
-        f"{100 * criteria.confidence:g} % intervals over sessions, margin {100 * criteria.margin:g} %."
-    )
-    tables = [
-        _table(("cell", "latency", "before", "after", "change", "sessions"), _cell_rows(comparison)),
-        _table(("build", "metric", "before", "after", "change", "verdict"), _build_rows(comparison)),
-        _table(("cell", "metric", "before", "after", "change", "verdict"), _other_rows(comparison)),
-    ]
-    remarks = "\n".join(f"- {_plain(line)}" for line in _remarks(comparison))
-    return "\n\n".join(filter(None, [head, about, *tables, remarks, _plain(_gate_words(comparison))])) + "\n"
 
 
 def _run_words(side: str, run: RunRef) -> str:
@@ -223,19 +204,5 @@ def _columns(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(_plain(word) for word in row)} |" for row in rows]
-    if not lines:
-        return ""
-    return "\n".join([f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *lines])
-
-
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _plain(text: str) -> str:
-    """Return a text that Markdown shows as it stands, on one line."""
-    return (
-        _NOT_PLAIN.sub(r"\\\1", _one_line(text)).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("@", "@\u200b")
-    )

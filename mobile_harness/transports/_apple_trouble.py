@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from mobile_harness.apple.errors import AppleFailed, Kind
-from mobile_harness.transports.base import DeviceFailed, Trouble
+from mobile_harness.records.state import NOT_ASKED, Unavailable, Vitals
+from mobile_harness.transports.base import DeviceFailed, Moment, Trouble
 from toolkit.core.artifacts import Blob
 from toolkit.core.errors import ToolMissing
 from toolkit.core.store import sha256_of
@@ -54,3 +55,18 @@ def check_same(blob: Blob, place: Path) -> None:
             kind="build_changed",
             hint=REBUILD,
         )
+
+
+def untold(at_ns: int, moment: Moment, why: Unavailable, *, app: Unavailable, power: Unavailable) -> Vitals:
+    """Return a look at a device that tells nothing of itself; ``app`` and ``power`` have reasons of their own."""
+    return Vitals(
+        at_ns=at_ns,
+        thermal=why,
+        battery=why,
+        cpus=why,
+        memory=why,
+        screen=why,
+        software=why,
+        app=app if moment in ("loaded", "ended") else NOT_ASKED,
+        power=power,
+    )

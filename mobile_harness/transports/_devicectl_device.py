@@ -20,10 +20,10 @@ from mobile_harness.apple.errors import AppleFailed
 from mobile_harness.apple.phones import Phone
 from mobile_harness.apple.xcode import Xcode, Xcrun
 from mobile_harness.records import DeviceInfo
-from mobile_harness.records.state import NOT_ASKED, Unavailable, Vitals
+from mobile_harness.records.state import Unavailable, Vitals
 from mobile_harness.transports import _apple_app
 from mobile_harness.transports._apple_app import BenchApp
-from mobile_harness.transports._apple_trouble import as_device_failure, check_content
+from mobile_harness.transports._apple_trouble import as_device_failure, check_content, untold
 from mobile_harness.transports._devicectl_run import Running
 from mobile_harness.transports.base import DeviceFailed, Job, Moment, News
 from mobile_harness.vitals.reading import Unreadable
@@ -92,18 +92,7 @@ class PhoneDevice:
         return self._running.poll(timeout_s) if self._running else News(lines=(), running=False, ended="never started")
 
     def vitals(self, moment: Moment) -> Vitals:
-        asked = moment in ("loaded", "ended")
-        return Vitals(
-            at_ns=self._clock.monotonic_ns(),
-            thermal=_NOT_TOLD,
-            battery=_NOT_TOLD,
-            cpus=_NOT_TOLD,
-            memory=_NOT_TOLD,
-            screen=_NOT_TOLD,
-            software=_NOT_TOLD,
-            app=_NOT_TOLD if asked else NOT_ASKED,
-            power=_NO_METER,
-        )
+        return untold(self._clock.monotonic_ns(), moment, _NOT_TOLD, app=_NOT_TOLD, power=_NO_METER)
 
     def pull(self, run: str) -> bytes | None:
         if self._current is None:

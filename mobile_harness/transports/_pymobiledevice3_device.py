@@ -17,10 +17,10 @@ from mobile_harness.apple.crashes import Crash
 from mobile_harness.apple.errors import AppleFailed
 from mobile_harness.apple.mobiledevice import Attached, MobileDevice
 from mobile_harness.records import DeviceInfo
-from mobile_harness.records.state import NOT_ASKED, Unavailable, Vitals
+from mobile_harness.records.state import Unavailable, Vitals
 from mobile_harness.transports import _apple_app
 from mobile_harness.transports._apple_app import BenchApp
-from mobile_harness.transports._apple_trouble import as_device_failure, check_content
+from mobile_harness.transports._apple_trouble import as_device_failure, check_content, untold
 from mobile_harness.transports._result_tail import ResultTail
 from mobile_harness.transports.base import DeviceFailed, Job, Moment, News
 from toolkit.core.artifacts import Blob, ToolVersion
@@ -98,18 +98,7 @@ class MobileDevicePhone:
                 self._clock.sleep(_LOOK_S)
 
     def vitals(self, moment: Moment) -> Vitals:
-        asked = moment in ("loaded", "ended")
-        return Vitals(
-            at_ns=self._clock.monotonic_ns(),
-            thermal=_NOT_TOLD,
-            battery=_NOT_TOLD,
-            cpus=_NOT_TOLD,
-            memory=_NOT_TOLD,
-            screen=_NOT_TOLD,
-            software=_NOT_TOLD,
-            app=_NOT_TOLD if asked else NOT_ASKED,
-            power=_NOT_TOLD,
-        )
+        return untold(self._clock.monotonic_ns(), moment, _NOT_TOLD, app=_NOT_TOLD, power=_NOT_TOLD)
 
     def pull(self, run: str) -> bytes | None:
         if self._current is None:

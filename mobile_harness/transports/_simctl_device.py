@@ -14,10 +14,10 @@ from mobile_harness.apple.errors import AppleFailed
 from mobile_harness.apple.simulators import read_pid
 from mobile_harness.apple.xcode import Xcode, Xcrun
 from mobile_harness.records import DeviceInfo
-from mobile_harness.records.state import NOT_ASKED, Unavailable, Vitals
+from mobile_harness.records.state import Unavailable, Vitals
 from mobile_harness.transports import _apple_app
 from mobile_harness.transports._apple_app import BenchApp
-from mobile_harness.transports._apple_trouble import as_device_failure, check_content, check_same
+from mobile_harness.transports._apple_trouble import as_device_failure, check_content, check_same, untold
 from mobile_harness.transports._simctl_own import Likeness, OwnSimulator
 from mobile_harness.transports._simctl_run import Running
 from mobile_harness.transports.base import DeviceFailed, Job, Moment, News
@@ -86,18 +86,7 @@ class SimulatorDevice:
         return self._running.poll(timeout_s) if self._running else News(lines=(), running=False, ended="never started")
 
     def vitals(self, moment: Moment) -> Vitals:
-        asked = moment in ("loaded", "ended")
-        return Vitals(
-            at_ns=self._clock.monotonic_ns(),
-            thermal=_NOT_HERE,
-            battery=_NOT_HERE,
-            cpus=_NOT_HERE,
-            memory=_NOT_HERE,
-            screen=_NOT_HERE,
-            software=_NOT_HERE,
-            app=_BY_APP if asked else NOT_ASKED,
-            power=_NOT_HERE,
-        )
+        return untold(self._clock.monotonic_ns(), moment, _NOT_HERE, app=_BY_APP, power=_NOT_HERE)
 
     def pull(self, run: str) -> bytes | None:
         if self._current is None:

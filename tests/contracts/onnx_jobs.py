@@ -25,7 +25,8 @@ class Trial:
 
 def trial(case: str, recipe: Recipe, folder: Path) -> Trial:
     """Build a graph, calibrate on 16 samples, quantize, and compare on the same samples."""
-    from toolkit.ranges.minmax import MinMax
+    from seen_ranges import MinMax
+
     from toolkit.targets import onnx as target
 
     model, build = folder / "float.onnx", folder / "build.onnx"

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from seen_ranges import MinMax
 
 from toolkit.core import discovery, signature
 from toolkit.core.artifacts import Census, Inspection, KeptFloat, Range, Requirements, Signature
 from toolkit.core.recipe import Recipe
-from toolkit.ranges.minmax import MinMax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.core.artifacts import (
@@ -202,13 +201,3 @@ class DatasetFormat(Protocol):
         Raises:
             DataError: a sample cannot be read or holds NaN or infinity; its origin is named.
         """
-
-
-class Observer(Protocol):
-    """Streaming statistics of the tensors of a model, for calibration."""
-
-    def see(self, tensor: str, values: NDArray[np.float32]) -> None:
-        """Take one sample's values of a tensor into account."""
-
-    def ranges(self) -> dict[str, Range]:
-        """Return the range of every tensor seen."""

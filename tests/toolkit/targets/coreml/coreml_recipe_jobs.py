@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from coreml_model_jobs import sqnr_db
+from seen_ranges import MinMax
 
 from toolkit.core.artifacts import KeptFloat, LayerFact, Range
 from toolkit.core.recipe import Recipe, load_recipe
-from toolkit.ranges.minmax import MinMax
 from toolkit.targets import coreml
 from toolkit.targets.coreml.foreign import coremltools
 from toolkit.targets.coreml.interpreter.program import read_package
