@@ -17,7 +17,7 @@ from bench_builds import make_golden
 from mobile_harness.wire import messages
 from mobile_harness.wire.messages import Beat, Env, Error, Hello, Memory, ParityReading, Phase, Result, Samples, Warn
 from mobile_harness.wire.transcript import Collector, Transcript, latencies_ns, merge, read_file
-from toolkit.core import isolation, store
+from toolkit.core import discovery, isolation, store
 from toolkit.core.errors import DataError
 from toolkit.core.process import Finished
 from toolkit.core.tools import Tools
@@ -51,6 +51,15 @@ def wish(build: Path, tmp_path: Path, /, **changes: Any) -> dict[str, Any]:
         "out": str(tmp_path / "out.jsonl"), "plan": PLAN,
     }  # fmt: skip
     return {**plain, **changes}
+
+
+@pytest.mark.parametrize("target", ["tflite", "onnx", "coreml"])
+def test_every_target_names_the_runtime_that_a_session_needs(target: str) -> None:
+    """Runs of unlike runtime versions are not compared: an empty version would let them pass as alike."""
+    module = discovery.load("toolkit.targets", target)
+    known = {tool.name: tool.version for tool in module.toolchain()}
+    assert module.RUNTIME
+    assert all(known[name][0].isdigit() for name in module.RUNTIME)
 
 
 def test_a_session_tells_all_phases_in_their_order(tools: Tools, onnx_model: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """One session, phase by phase: load cold, parity, load warm, first, warm-up, measure; each told as it ends.
 
 What is timed: ``load_cold`` is the first ``open_session`` of the process, with the runtime's library imported before
-(the runtime is asked to open an empty file, which imports it and fails). ``load_warm`` opens the same file again after
+(by its name, and by an empty file that it is asked to open and refuses). ``load_warm`` opens the same file again after
 the first session was closed, and ``first`` is the first inference of that second session. Latencies are whole calls of
 ``session.run`` with ready arrays: the Python binding is in them, preprocessing is not.
 """
@@ -9,6 +9,7 @@ the first session was closed, and ``first`` is the first inference of that secon
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import platform
 import sys
@@ -87,7 +88,13 @@ def _target(name: str) -> Any:
 
 
 def _import_runtime(target: Any) -> list[ToolVersion]:
-    """Have the runtime's library imported before any load is timed, by a load that must fail; return what came."""
+    """Have the runtime's library imported before any load is timed, and return what executes the builds.
+
+    A target that does not name its ``RUNTIME`` is made to load an empty file, which must fail after the import.
+    """
+    named: dict[str, str] = getattr(target, "RUNTIME", {})
+    for module in named.values():
+        importlib.import_module(module)
     before = set(sys.modules)
     with tempfile.TemporaryDirectory(prefix="palmtop-empty-") as folder:
         empty = Path(folder) / f"empty{target.SUFFIX}"
@@ -96,6 +103,8 @@ def _import_runtime(target: Any) -> list[ToolVersion]:
             target.open_session(empty, 1).close()
         except Exception as error:  # whatever a runtime says to an empty file: it is imported now
             sys.stderr.write(f"the runtime refuses an empty file, as it should: {error}\n")
+    if named:
+        return [ToolVersion(name=name, version=version(name)) for name in named]
     came = set(sys.modules) - before
     return [tool for tool in target.toolchain() if tool.name.lower().replace("-", "_") in came]
 

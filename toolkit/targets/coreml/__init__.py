@@ -20,6 +20,7 @@ from toolkit.targets.coreml.session import HOST_LABEL, open_session, tap
 __all__ = [
     "FORMS",
     "HOST_LABEL",
+    "RUNTIME",
     "SUFFIX",
     "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 SUFFIX = ".mlpackage"
+RUNTIME = {"onnxruntime": "onnxruntime"}
 FORMS = ("saved_model", "onnx")
 SYMMETRIC_ACTIVATION_BITS = (8,)
 

@@ -30,6 +30,7 @@ from toolkit.targets.onnx import (
 )
 
 SUFFIX = ".onnx"
+RUNTIME = {"onnxruntime": "onnxruntime"}
 FORMS = ("onnx", "saved_model")
 
 _LIBRARIES = ("onnx", "onnxruntime", "onnxslim", "tf2onnx", "numpy")

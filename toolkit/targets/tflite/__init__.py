@@ -16,6 +16,7 @@ from toolkit.targets.tflite.runtime_floor import requirements_of
 from toolkit.targets.tflite.session import TfliteSession, calibrate, tap
 
 SUFFIX = ".tflite"
+RUNTIME = {"ai-edge-litert": "ai_edge_litert.interpreter"}
 FORMS = ("saved_model", "onnx")
 CHANNEL_AXIS = -1
 SYMMETRIC_ACTIVATION_BITS = (16,)
@@ -74,6 +75,7 @@ def toolchain() -> tuple[ToolVersion, ...]:
 __all__ = [
     "CHANNEL_AXIS",
     "FORMS",
+    "RUNTIME",
     "SUFFIX",
     "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
