@@ -16,7 +16,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
-os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])
 
 from bench_builds import make_folder  # noqa: E402
 from models import make_onnx_net  # noqa: E402
@@ -66,6 +65,7 @@ def main() -> int:
     if platform.system() != "Darwin":
         say(f"simulators run on macOS with Xcode, and this is {platform.system()}; nothing was tried.")
         return 2
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "tests"), str(ROOT)])  # for child processes
     tools = system_tools()
     try:
         say(f"Xcode {xcode.locate(tools).words}")

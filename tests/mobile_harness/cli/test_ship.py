@@ -86,5 +86,5 @@ def _outcome(folder: Path) -> ShipOutcome:
     from mobile_harness import history
     from mobile_harness.reports._document import document_of
 
-    store = history.History(history.locate(None, folder / "built"))
+    store = history.History(f"sqlite:///{folder / '.palmtop' / 'history.sqlite'}")
     return ShipOutcome(builds=folder / "built", reports={}, document=document_of(store.read(store.runs()[0].id)))
