@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+VALUE = "value.json"
+"""What makes a folder of the cache a result; its time is when the result was last made or read."""
 STALE_S = 24 * 3600
 """Seconds after which a half-made folder that nobody touched is taken for one of a process that was killed."""
 _SLICE_S = 0.5
@@ -211,7 +213,7 @@ class Store:
             try:
                 plain = codec.unstructure(produce(stage_dir))
                 text = json.dumps(plain).replace(json.dumps(str(stage_dir))[1:-1], json.dumps(str(folder))[1:-1])
-                write_atomic(stage_dir / "value.json", text)
+                write_atomic(stage_dir / VALUE, text)
                 with writing_to(folder, _OTHER_CACHE):
                     stage_dir.rename(folder)
             finally:
@@ -224,7 +226,7 @@ class Store:
     @contextmanager
     def _locked(self, folder: Path, stage: str) -> Iterator[None]:
         """Hold an entry's lock, waiting in slices so that an interrupted stage need not wait for another process."""
-        lock = _lock_of(folder)
+        lock = lock_of(folder)
         started, told = time.monotonic(), False
         while not _acquired(lock, folder):
             process.give_up_if_ending()
@@ -237,7 +239,8 @@ class Store:
             lock.release()
 
 
-def _lock_of(folder: Path) -> filelock.BaseFileLock:
+def lock_of(folder: Path) -> filelock.BaseFileLock:
+    """Return the lock of a cached result, not yet taken."""
     import filelock  # brings asyncio along, which a runner on a device's clock has no use for
 
     return filelock.FileLock(f"{folder}.lock")
@@ -262,7 +265,7 @@ def _sweep_stages(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
             continue
         with suppress(OSError):  # its lock is held (a Timeout is one too): it is being made
-            lock = _lock_of(folder.parent / key)
+            lock = lock_of(folder.parent / key)
             lock.acquire(timeout=0)
             try:
                 sweep(folder.parent, left.name)
@@ -271,16 +274,19 @@ def _sweep_stages(folder: Path) -> None:
 
 
 def _read(folder: Path, kind: type[T]) -> T | None:
-    path = folder / "value.json"
+    path = folder / VALUE
     if not path.is_file():
         return None
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
         if not all(_intact(blob, folder) for blob in _blobs(plain)):
             return None
-        return codec.structure(plain, kind, what=f"cached {path}")
+        value = codec.structure(plain, kind, what=f"cached {path}")
     except (OSError, ValueError, SettingsError):
         return None  # damaged or of another version: it is made again
+    with suppress(OSError):  # a cache that may only be read keeps no account of its use
+        os.utime(path)
+    return value
 
 
 def _blobs(plain: Any) -> Iterator[dict[str, Any]]:
