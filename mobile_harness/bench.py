@@ -38,7 +38,7 @@ class BenchRequest:
     ``devices`` are selectors (:func:`mobile_harness.lab.select`), ``builds`` ids of builds; empty means all there are.
     ``choice`` says which runner measures; a resumed run keeps its own, whose tools must be named again.
     ``resume`` names a run to go on with: its own plan, builds and devices count then. ``store`` is where runs are kept
-    (:func:`mobile_harness.history.locate`).
+    (:func:`mobile_harness.history.locate`). A self-check takes the plan's sessions for each of its two ``halves``.
     """
 
     folder: Path
@@ -48,6 +48,7 @@ class BenchRequest:
     store: str | None = None
     builds: tuple[str, ...] = ()
     choice: Choice = field(default_factory=Choice)
+    halves: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +108,7 @@ def open_run(work: Work, tools: Tools) -> Work:
 
 def _new_run(work: Work, tools: Tools) -> RunRecord:
     plan = plans.load(work.request.plan)
+    plan = dataclasses.replace(plan, sessions=plan.sessions * work.request.halves)
     builds = _chosen(work.manifest, work.request.builds)
     targets = {build.target for build in builds}
     devices = runners.chosen(lab.select(work.lab, work.request.devices), work.request.choice, targets)

@@ -13,6 +13,7 @@ from toolkit.core.artifacts import Signature
 from toolkit.core.errors import DataError, ModelError
 from toolkit.core.probe import probe_feeds, relative_error
 
+HUGE_BYTES = 3 << 30
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -192,6 +193,19 @@ def make_keras_variants(bad: Path, good: Path) -> None:
     (bad / "archive.keras").write_bytes(b"PK\x05\x06" + bytes(18))  # an empty zip
 
 
+def make_keras_2_file(out: Path) -> None:
+    """Write HDF5 that Keras 3 cannot read: a depthwise layer has `groups` in it, which Keras 3 does not know."""
+    import tf_keras
+
+    layers = [
+        tf_keras.layers.Conv2D(4, 3, input_shape=(8, 8, 3)),
+        tf_keras.layers.DepthwiseConv2D(3),
+        tf_keras.layers.GlobalAveragePooling2D(),
+        tf_keras.layers.Dense(2),
+    ]
+    tf_keras.Sequential(layers).save(out)
+
+
 def make_onnx_variants(bad: Path, good: Path) -> None:
     """Write ONNX models that must be refused, and odd ones that must be read."""
     import onnx
@@ -226,12 +240,26 @@ def make_onnx_variants(bad: Path, good: Path) -> None:
     custom = [node("Sparkle", ["x"], ["y"], "glitter", domain="org.example")]
     save(bad / "custom.onnx", custom, [value("x", [1, 4])], [value("y", [1, 4])], domains=["org.example"])
     save(bad / "unknown.onnx", [node("Sparkle", ["x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])])
-    for name, location in (("outside", "../secret.bin"), ("absent", "weights.bin"), ("short", "short.onnx")):
+    double, cast = TensorProto.DOUBLE, node("Cast", ["x"], ["c"], "widen", to=TensorProto.DOUBLE)
+    product, back = node("MatMul", ["c", "w"], ["d"]), node("Cast", ["d"], ["y"], to=TensorProto.FLOAT)
+    square = ("w", np.eye(4))
+    ends = [value("x", [1, 4])], [value("y", [1, 4])]
+    save(bad / "mixed.onnx", [cast, product, back], *ends, [square])
+    save(bad / "double_input.onnx", [node("Cast", ["x"], ["y"], to=1)], [value("x", [1, 4], double)], ends[1])
+    half_x = value("x", [1, 4], TensorProto.FLOAT16)
+    save(bad / "half_input.onnx", [node("Cast", ["x"], ["y"], to=1)], [half_x], ends[1])
+    with (bad / "huge.bin").open("wb") as file:
+        file.truncate(HUGE_BYTES)  # sparse: no disk is used
+    places = (("outside", "../secret.bin"), ("absent", "weights.bin"), ("short", "short.onnx"), ("huge", "huge.bin"))
+    for name, location in places:
         model = save(bad / f"{name}.onnx", [conv], [image], [answer], [("w", weight)])
         tensor = model.graph.initializer[0]
         tensor.ClearField("raw_data")
         tensor.data_location = TensorProto.EXTERNAL
-        for key, text in (("location", location), ("offset", "64"), ("length", str(weight.nbytes))):
+        if name == "huge":
+            tensor.dims[:] = [4, 3, 3, HUGE_BYTES // 144]
+        length = HUGE_BYTES - 64 if name == "huge" else weight.nbytes
+        for key, text in (("location", location), ("offset", "64"), ("length", str(length))):
             tensor.external_data.add(key=key, value=text)
         (bad / f"{name}.onnx").write_bytes(model.SerializeToString())
 

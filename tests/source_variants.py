@@ -18,10 +18,11 @@ def make_saved_model_variants(bad: Path, good: Path) -> None:
     rng = np.random.default_rng(SEED)
     weight = tf.Variable(rng.normal(0, 0.3, (3, 3, 3, 4)).astype(np.float32))
     half = tf.Variable(rng.normal(0, 0.3, (4,)).astype(np.float16))
+    wide = tf.Variable(rng.normal(0, 0.3, (4,)))
 
     def save(folder: Path, shape, call, dtype=tf.float32, **more) -> None:
         module = tf.Module()
-        module.kept = half if folder.name == "float16" else weight
+        module.kept = {"float16": half, "double": wide}.get(folder.name, weight)
         given = [tf.TensorSpec(shape, dtype, name="image")] if shape is not None else []
         serve = tf.function(call, input_signature=given)
         tf.saved_model.save(module, str(folder), signatures=more or {"serving_default": serve})
@@ -38,6 +39,7 @@ def make_saved_model_variants(bad: Path, good: Path) -> None:
     save(bad / "zero_input", None, lambda: {"y": weight * 2.0})
     save(bad / "dynamic", (None, None, None, 3), conv)
     save(bad / "float16", (1, 4), lambda image: {"y": image * tf.cast(half, tf.float32)})
+    save(bad / "double", (1, 4), lambda image: {"y": tf.cast(tf.cast(image, tf.float64) * wide, tf.float32)})
     save(bad / "string", (1,), lambda image: {"y": tf.strings.length(image)}, tf.string)
     save(bad / "quantized", (1, 4), lambda image: {"y": tf.quantization.fake_quant_with_min_max_args(image, -1, 1)})
 

@@ -16,9 +16,15 @@ from toolkit.core import manifest as manifests
 from toolkit.core.artifacts import Inspection, Signature
 from toolkit.core.manifest import Manifest
 from toolkit.core.tools import Tools
+from toolkit.search import searcher
+from toolkit.search.requests import SearchRequest
+from toolkit.search.trail import Trail
+from toolkit.search.values import Sensitivity
 from toolkit.stages import calibrator, importer, layers, packager, player, quantizer, verifier, work
 from toolkit.stages.order import one_at_a_time
 from toolkit.stages.requests import QuantizeRequest, VerifyRequest
+from toolkit.training import tuner
+from toolkit.training.values import Tuned, TuneRequest
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -87,6 +93,43 @@ def verify(request: VerifyRequest, tools: Tools) -> Manifest:
         OutputError: the folder cannot be written.
     """
     return VERIFY.run(request, one_at_a_time(tools))
+
+
+def tune(request: TuneRequest, tools: Tools) -> Tuned:
+    """Train a model for a recipe, or convert one that was trained for it elsewhere, and write it to ``request.out``.
+
+    Raises:
+        ModelError: the model cannot be trained or converted, or the loss diverged.
+        DataError: the data does not fit the model, or there is none.
+        SettingsError: a setting is not valid.
+        OutputError: the output folder holds something else or cannot be written.
+    """
+    return tuner.tune(request, one_at_a_time(tools))
+
+
+def search(request: SearchRequest, tools: Tools, seen: Callable[[Trail], None] = lambda _: None) -> Trail:
+    """Find, for each target, the lightest build within an accuracy budget, certify it, and write it to ``request.out``.
+
+    ``seen`` hears of every change of the trail, from any thread. A target without such a build is in the trail's
+    ``found`` with what would help.
+
+    Raises:
+        ModelError: the model cannot be used.
+        DataError: the data cannot be used, or is too little to certify anything.
+        SettingsError: a setting is not valid.
+        OutputError: the output folder holds something else or cannot be written.
+    """
+    return searcher.search(request, one_at_a_time(tools), seen)
+
+
+def sensitivity(request: SearchRequest, tools: Tools) -> Sensitivity:
+    """Measure what quantizing each layer alone costs, the costliest first.
+
+    Raises:
+        ModelError: the model cannot be used, or its layers cannot be told apart.
+        DataError: the data cannot be used.
+    """
+    return searcher.study(request, one_at_a_time(tools))
 
 
 def predict(artefact: Path, inputs: Path, output: Path, tools: Tools, threads: int = 0) -> Signature:

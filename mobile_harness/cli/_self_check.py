@@ -1,7 +1,8 @@
-"""``palmtop bench --self-check``: the same builds measured twice, to see what the devices show when nothing changed."""
+"""``palmtop bench --self-check``: twice the sessions, to see what the devices show when nothing changed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -23,7 +24,7 @@ self_check_option = click.option(
     is_flag=True,
     expose_value=False,
     callback=_remember,
-    help="Measure everything twice and show each device's noise floor (A/A).",
+    help="Take twice the sessions, hold one half against the other (A/A) and show each device's noise floor.",
 )
 """Adds ``--self-check`` to a command; :func:`is_self_check` says in it whether it was given."""
 
@@ -34,10 +35,10 @@ def is_self_check() -> bool:
 
 
 def run_self_check(request: BenchRequest, console: Console) -> None:
-    """Take two whole runs one after the other, store both, and show each device's noise floor.
+    """Take a run of twice the sessions, store it, and show each device's noise floor.
 
     Raises:
-        BadInput: no cell was measured in both.
+        BadInput: no cell was measured.
         SomeFailed: some cells have no figures; the others are shown.
     """
     from mobile_harness import comparer
@@ -45,12 +46,11 @@ def run_self_check(request: BenchRequest, console: Console) -> None:
     from toolkit.core.errors import SomeFailed, UsageError
 
     if request.resume is not None:
-        raise UsageError("--self-check takes two new runs.", hint="Leave out --resume, or compare two stored runs.")
-    tools = console.tools()
-    runs = (bench(request, tools), bench(request, tools))
-    found = comparer.self_check(*runs)
+        raise UsageError("--self-check takes a new run.", hint="Leave out --resume, or compare two stored runs.")
+    run = bench(replace(request, halves=2), console.tools())
+    found = comparer.self_check(*comparer.split(run))
     console.result(found, lambda: comparer.text.self_check(found))
-    missing = sum(cell.outcome != "measured" for run in runs for cell in run.cells)
+    missing = sum(cell.outcome != "measured" for cell in run.cells)
     if missing:
-        words = f"{missing} of {sum(len(run.cells) for run in runs)} cells have no figures."
-        raise SomeFailed(words, hint=f"`palmtop report {runs[1].id}` says why.")
+        words = f"{missing} of {len(run.cells)} cells have no figures."
+        raise SomeFailed(words, hint=f"`palmtop report {run.id}` says why.")

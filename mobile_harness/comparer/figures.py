@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from mobile_harness import stats
 from mobile_harness.comparer.values import Change, Criteria, Metric
-from mobile_harness.records import Cell, Session
+from mobile_harness.records import Cell
 from mobile_harness.records.state import Energy, EnergyMethod, Unavailable
 
 BANDS: Final[dict[EnergyMethod, float]] = {"power_monitors": 0.05, "charge_counter": 0.20, "current_voltage": 0.30}
@@ -22,27 +23,43 @@ BANDS: Final[dict[EnergyMethod, float]] = {"power_monitors": 0.05, "charge_count
 """
 UNDECIDED: Final = "inconclusive"
 AVERAGES: Final = "Averages, not medians: the tool prints no other."
-_Figure = Callable[[Session], float | None]
+_Figures = dict[Metric, list[float]]
 
 
-_FIGURES: Final[tuple[tuple[Metric, str, _Figure], ...]] = (
-    ("latency", "ns", stats.middle_ns),
-    ("p90", "ns", lambda session: stats.published_ns(session, 0.9)),
-    ("load", "ns", lambda session: float(session.load_cold_ns) or None),
-    ("memory", "kB", lambda session: float(session.peak_rss_kb) or None),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A change before its verdict, with the deviation between sessions where it is made of theirs."""
+
+    change: Change
+    deviation: float | None = None
 
 
-def changes_of(before: Cell, after: Cell, criteria: Criteria) -> Iterator[Change]:
+_UNITS: Final[dict[Metric, str]] = {"latency": "ns", "p90": "ns", "load": "ns", "memory": "kB"}
+
+
+def changes_of(before: Cell, after: Cell, criteria: Criteria) -> Iterator[Compared]:
     """Yield every metric that both cells have, tested but not judged yet (``verdict`` is ``inconclusive``)."""
-    for metric, unit, figure in _FIGURES:
-        sides = [_known([figure(session) for session in cell.sessions]) for cell in (before, after)]
+    first, second = _figures_of(before), _figures_of(after)
+    for metric, unit in _UNITS.items():
+        sides = first[metric], second[metric]
         if all(sides):
-            change = _by_sessions(metric, unit, (sides[0], sides[1]), criteria)
-            yield _with_reason(change, AVERAGES) if metric == "latency" and _averaged(before, after) else change
+            change = _by_sessions(metric, unit, sides, criteria)
+            change = _with_reason(change, AVERAGES) if metric == "latency" and _averaged(before, after) else change
+            yield Compared(change=change, deviation=pooled_deviation(*sides))
     energy = _energy(before.energy, after.energy)
     if energy is not None:
-        yield energy
+        yield Compared(change=energy)
+
+
+def _figures_of(cell: Cell) -> _Figures:
+    """Return one figure a session of every metric; those of a metric are none where a session lacks its own."""
+    taken = [stats.taken(session) for session in cell.sessions]
+    return {
+        "latency": _known([item.middle_ns() for item in taken]),
+        "p90": _known([item.published_ns(0.9) for item in taken]),
+        "load": _known([session.load_cold_ns for session in cell.sessions]),
+        "memory": _known([session.peak_rss_kb for session in cell.sessions]),
+    }
 
 
 def _averaged(*cells: Cell) -> bool:
@@ -51,7 +68,7 @@ def _averaged(*cells: Cell) -> bool:
     return any(stats.published_ns(session, 0.5) is None for session in sessions)
 
 
-def _known(values: list[float | None]) -> list[float]:
+def _known(values: Sequence[float | None]) -> list[float]:
     """Return all figures, or none where a session lacks one or has nothing to take a logarithm of."""
     known = [float(value) for value in values if value is not None and value > 0]
     return known if len(known) == len(values) else []
@@ -79,10 +96,8 @@ def _by_sessions(metric: Metric, unit: str, sides: tuple[list[float], list[float
     )
 
 
-def deviation_of(before: Cell, after: Cell, metric: Metric) -> float | None:
-    """Return the pooled standard deviation between sessions of a metric, of the logarithm."""
-    figure = next(figure for name, _, figure in _FIGURES if name == metric)
-    sides = [_known([figure(session) for session in cell.sessions]) for cell in (before, after)]
+def pooled_deviation(*sides: list[float]) -> float | None:
+    """Return the standard deviation between the sessions of all sides, of the logarithm; None where it is not known."""
     found = [stats.deviation(side) for side in sides]
     known = [(value, len(side) - 1) for value, side in zip(found, sides, strict=True) if value is not None]
     if not known:

@@ -1,7 +1,8 @@
 """A/A: one build measured twice, to see what a device shows when nothing changed.
 
-Two whole runs one after the other are the honest form: they hold everything that lies between two runs. One run can
-also be split into its even and odd sessions, which drift falls on alike; that is the best a device can do.
+One run's sessions are taken by turns in the order ABBA, so that a device that warms up, or a computer that gets busy,
+is as slow for the one half as for the other: what is left is the noise that more sessions would lower. Two whole runs,
+which :func:`self_check` takes as well, hold everything that lies between two runs besides.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from mobile_harness.comparer.values import Criteria, NoiseFloor, SelfCheck
 from mobile_harness.records import Cell, RunRecord
 from toolkit.core.errors import BadInput
 
+_FIRST = (0, 3)
+"""Which of each four sessions in a row are the one half's: the first and the last."""
+
 
 def split(record: RunRecord) -> tuple[RunRecord, RunRecord]:
-    """Split a run into its even and its odd sessions, as if they were two runs."""
-    return _every_other(record, 0), _every_other(record, 1)
+    """Split a run's sessions in the order ABBA, as if they were two runs that drift falls on alike."""
+    first, second = (
+        dataclasses.replace(record, cells=tuple(_half(cell, first=first) for cell in record.cells))
+        for first in (True, False)
+    )
+    return first, second
 
 
-def _every_other(record: RunRecord, start: int) -> RunRecord:
-    cells = []
-    for cell in record.cells:
-        kept = cell.sessions[start::2]
-        cells.append(dataclasses.replace(cell, sessions=kept, outcome=cell.outcome if kept else "failed"))
-    return dataclasses.replace(record, cells=tuple(cells))
+def _half(cell: Cell, *, first: bool) -> Cell:
+    kept = tuple(session for session in cell.sessions if (session.index % 4 in _FIRST) == first)
+    return dataclasses.replace(cell, sessions=kept, outcome=cell.outcome if kept else "failed")
 
 
 def self_check(base: RunRecord, head: RunRecord, criteria: Criteria | None = None) -> SelfCheck:
@@ -58,7 +63,7 @@ def self_check(base: RunRecord, head: RunRecord, criteria: Criteria | None = Non
 def _floor(before: Cell, after: Cell, criteria: Criteria, alpha: float) -> NoiseFloor:
     sides = figures.session_medians(before), figures.session_medians(after)
     found = stats.ratio(*sides, criteria.confidence)
-    spread = figures.deviation_of(before, after, "latency")
+    spread = figures.pooled_deviation(*sides)
     counts = len(sides[0]), len(sides[1])
     detectable = None if spread is None or min(counts) < 2 else stats.detectable(spread, *counts, alpha)
     alarm = found is not None and found.p < alpha and not _within(found, criteria.margin)

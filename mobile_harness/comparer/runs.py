@@ -6,6 +6,7 @@ A cell is paired with the one of the same device (its serial), target and recipe
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -33,7 +34,6 @@ from toolkit.core.errors import SettingsError, unknown_name
 from toolkit.core.manifest import BuildEntry
 
 _CellKey = tuple[str, str, str]
-_SESSION_METRICS = ("latency", "p90", "load", "memory")
 
 
 def compare(base: RunRecord, head: RunRecord, criteria: Criteria | None = None) -> Comparison:
@@ -128,12 +128,12 @@ def _tested_cells(
     for (before, after), cell in zip(pairs, plain, strict=True):
         if cell.status != "compared":
             continue
-        for change in figures.changes_of(before, after, criteria):
-            taken = change.metric in _SESSION_METRICS
-            tested[cell.head_cell, change.metric] = Tested(
-                change=change,
-                gates=cell.gates and verdicts.gates(change.metric, after.device.kind, criteria),
-                deviation=figures.deviation_of(before, after, change.metric) if taken else None,
+        for found in figures.changes_of(before, after, criteria):
+            metric = found.change.metric
+            tested[cell.head_cell, metric] = Tested(
+                change=found.change,
+                gates=cell.gates and verdicts.gates(metric, after.device.kind, criteria),
+                deviation=found.deviation,
             )
     return tested
 
@@ -192,7 +192,7 @@ def _whole(base: RunRecord, head: RunRecord, criteria: Criteria, parts: _Parts) 
     }
     counts |= {name: sum(cell.status == name for cell in cells) for name in ("refused", "unmeasured")}
     return Comparison(
-        palmtop=version("palmtop"),
+        palmtop=_version(),
         base=reference(base),
         head=reference(head),
         criteria=criteria,
@@ -216,6 +216,12 @@ def _decisive(cells: Sequence[CellComparison], builds: Sequence[BuildComparison]
     if any(change.gates and change.metric == "latency" for change in changes):
         return gating
     return [change.verdict for change in changes if change.metric in ("latency", "accuracy")]
+
+
+@functools.cache
+def _version() -> str:
+    """Return this palmtop's version: to read it takes longer than to compare a cell."""
+    return version("palmtop")
 
 
 def reference(record: RunRecord) -> RunRef:

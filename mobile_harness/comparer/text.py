@@ -59,7 +59,8 @@ def _other_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         (cell.head_cell, change.metric, *_figures(change), f"{_SIGNS[change.verdict]} {change.verdict}")
         for cell in comparison.cells
         for change in cell.changes
-        if change.metric == "energy" or (change.metric != "latency" and change.verdict in ("regressed", "improved"))
+        if (change.metric == "energy" and (change.before is not None or change.after is not None))
+        or (change.metric not in ("latency", "energy") and change.verdict in ("regressed", "improved"))
     ]
 
 
@@ -158,7 +159,10 @@ def self_check(found: SelfCheck) -> str:
     ]
     heads = ("cell", "sessions", "A/A", "spread", "noise floor", f"sessions for {100 * found.margin:g} %")
     lines = "\n".join(f"- {_floor_name(floor)}: {floor.reason}" for floor in found.floors)
-    about = f"A/A of runs {found.base.id} and {found.head.id}: the same builds twice; what differs is noise."
+    runs = f"runs {found.base.id} and {found.head.id}: the same builds twice"
+    if found.base.id == found.head.id:
+        runs = f"run {found.base.id}: its sessions by turns, in the order ABBA"
+    about = f"A/A of {runs}; what differs is noise."
     return f"{about}\n\n{_columns(heads, rows)}\n\n{lines}\n"
 
 

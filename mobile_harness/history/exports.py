@@ -91,6 +91,8 @@ def _refuse_foreign(plain: Any, what: str) -> None:
     schema = plain.get("schema")
     if isinstance(schema, int) and not isinstance(schema, bool) and schema > SCHEMA:
         raise BadInput(f"The {what} is of schema {schema}; this palmtop reads up to {SCHEMA}.", hint="Update palmtop.")
+    if isinstance(schema, int) and schema < SCHEMA:
+        raise BadInput(f"The {what} is of schema {schema}, which no palmtop wrote.", hint=_NO_RUN_HINT)
 
 
 def _numbers(name: str) -> tuple[int, ...]:

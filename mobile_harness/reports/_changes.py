@@ -62,19 +62,22 @@ def latency(cell: CellComparison) -> Change | None:
 
 
 def others(comparison: Comparison) -> Iterator[tuple[CellComparison, Change]]:
-    """Yield what changed besides latency, and every energy: it is never tested."""
+    """Yield what changed besides latency, and every energy that either run has a figure of: it is never tested."""
     for cell in ordered(comparison.cells):
-        for change in cell.changes:
-            if change.metric == "energy" or (
-                change.metric != "latency" and change.verdict in ("regressed", "improved")
-            ):
-                yield cell, change
+        yield from ((cell, change) for change in cell.changes if _taken(change) and _listed(change))
+
+
+def _taken(change: Change) -> bool:
+    return change.metric != "latency" and (change.before is not None or change.after is not None)
+
+
+def _listed(change: Change) -> bool:
+    return change.metric == "energy" or change.verdict in ("regressed", "improved")
 
 
 def left_out(comparison: Comparison) -> int:
     """Return how many changes :func:`others` leaves out."""
-    every = sum(change.metric != "latency" for cell in comparison.cells for change in cell.changes)
-    return every - sum(1 for _ in others(comparison))
+    return sum(_taken(change) and not _listed(change) for cell in comparison.cells for change in cell.changes)
 
 
 def device_names(comparison: Comparison) -> dict[str, str]:
@@ -160,6 +163,8 @@ def gate_words(comparison: Comparison) -> tuple[str, str]:
     looked = f"It looked at {numbers.count(gate.looked_at, 'change')}."
     if gate.failed:
         return "The gate fails", f"{', '.join(gate.regressed)}. {looked} {gate.note}".strip()
+    if not gate.looked_at:
+        return "The gate had nothing to look at", gate.note
     return "The gate passes", f"{looked} {gate.note}".strip()
 
 

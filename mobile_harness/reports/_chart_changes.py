@@ -82,7 +82,7 @@ def _interval_spec(values: list[Spec], margin: float, reach: float) -> Spec:
         "type": "nominal",
         "title": None,
         "sort": None,
-        "axis": {"labelExpr": "slice(datum.label, 4)", "labelLimit": 320, "grid": False},
+        "axis": {"labelExpr": vega.shortened("slice(datum.label, 4)", vega.WIDE_LABEL_LONGEST), "grid": False},
     }
     x = vega.axis("effect", "Change of the median latency, %")
     x["scale"] = {"domain": [-reach, reach], "nice": False, "zero": False}
@@ -103,10 +103,10 @@ def _interval_spec(values: list[Spec], margin: float, reach: float) -> Spec:
             "encoding": {"y": y, "x": x, "color": colour},
         },
     ]
-    return vega.frame(layers, values, height={"step": 22}) | {"width": vega.WIDE}
+    return vega.frame(layers, values, height={"step": 22}, width=vega.WIDE)
 
 
-def trend(found: Trend) -> Chart | None:
+def trend(found: Trend, device_name: str) -> Chart | None:
     """Draw the medians of a build over the runs with their intervals, its levels, and where those changed."""
     if not found.points:
         return None
@@ -114,7 +114,7 @@ def trend(found: Trend) -> Chart | None:
     values = [_point(at, point, unit) for at, point in enumerate(found.points)]
     steps = [at for at, point in enumerate(found.points) if point.step is not None]
     return Chart(
-        title=f"{found.build_id} on {found.device.model or found.device.serial}",
+        title=f"{found.build_id} on {device_name}",
         summary="Each run's median with its interval over sessions, the oldest first. A line across marks where the "
         "level changed; a diamond is a run where something else changed too.",
         spec=_trend_spec(found, values, steps, unit),
@@ -180,7 +180,7 @@ def _trend_spec(found: Trend, values: list[Spec], steps: list[int], unit: number
             "encoding": {**here, "y": {"value": 0}, "text": {"field": "text", "type": "nominal"}},
         },
     ]
-    return vega.frame(layers, values, height=210) | {"width": vega.WIDE}
+    return vega.frame(layers, values, height=210, width=vega.WIDE)
 
 
 def _levels(values: list[Spec], steps: list[int]) -> list[Spec]:

@@ -24,9 +24,10 @@ def sessions(document: Document, done: Sequence[Measured], suffix: str) -> Chart
     ]
     x = vega.axis("median", "% from the build's median", zero=True)
     y = vega.bars(document) | {"yOffset": {"field": "session", "type": "ordinal"}}
+    lines = "split(datum.label, '\\n')"
     y["y"] = y["y"] | {
         "scale": {"paddingInner": 0.3, "paddingOuter": 0.15},
-        "axis": {"labelExpr": "split(datum.label, '\\n')"},
+        "axis": {"labelExpr": f"[{vega.shortened(f'{lines}[0]')}, {lines}[1]]"},
     }
     most = max(len(item.sessions) for _, item in done)
     rule = {"type": "rule", "strokeCap": "round"}

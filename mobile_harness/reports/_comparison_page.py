@@ -41,34 +41,33 @@ def render(comparison: Comparison) -> str:
     names = changes.device_names(comparison)
     lines = tuple(_line(cell, names, rank) for rank, cell in enumerate(changes.ordered(comparison.cells)))
     gate_head, gate_words = changes.gate_words(comparison)
-    with _page.drawing(() if chart is None else (chart,)) as drawn:
-        return _page.page(
-            "comparison.html.j2",
-            comparison=comparison,
-            palmtop=comparison.palmtop,
-            runs=(("Base", changes.run_words(comparison.base)), ("Head", changes.run_words(comparison.head))),
-            gate=(gate_head, gate_words),
-            held=_held(comparison),
-            meanings=dict(changes.MEANINGS),
-            differences=tuple(_differences(comparison)),
-            charts=drawn,
-            columns=_COLUMNS,
-            lines=lines,
-            filters=_page.filters_of(
-                device=(line.device_name for line in lines),
-                target=sorted({line.cell.target for line in lines}),
-                recipe=(line.cell.recipe for line in lines),
-                verdict=(line.word for line in lines),
-            ),
-            series=_page.series_of(
-                [*(cell.target for cell in comparison.cells), *(build.target for build in comparison.builds)]
-            ),
-            builds=tuple(_builds(comparison)),
-            others=tuple(_others(comparison, names)),
-            left_out=changes.left_out(comparison),
-            remarks=tuple((said, changes.about_words(about, 5)) for said, about in changes.remarks(comparison)),
-            notes=changes.NOTES,
-        )
+    return _page.page(
+        "comparison.html.j2",
+        comparison=comparison,
+        palmtop=comparison.palmtop,
+        runs=(("Base", changes.run_words(comparison.base)), ("Head", changes.run_words(comparison.head))),
+        gate=(gate_head, gate_words),
+        held=_held(comparison),
+        meanings=dict(changes.MEANINGS),
+        differences=tuple(_differences(comparison)),
+        charts=_page.drawn(() if chart is None else (chart,)),
+        columns=_COLUMNS,
+        lines=lines,
+        filters=_page.filters_of(
+            device=(line.device_name for line in lines),
+            target=sorted({line.cell.target for line in lines}),
+            recipe=(line.cell.recipe for line in lines),
+            verdict=(line.word for line in lines),
+        ),
+        series=_page.series_of(
+            [*(cell.target for cell in comparison.cells), *(build.target for build in comparison.builds)]
+        ),
+        builds=tuple(_builds(comparison)),
+        others=tuple(_others(comparison, names)),
+        left_out=changes.left_out(comparison),
+        remarks=tuple((said, changes.about_words(about, 5)) for said, about in changes.remarks(comparison)),
+        notes=changes.NOTES,
+    )
 
 
 _COLUMNS = (

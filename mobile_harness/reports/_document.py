@@ -64,6 +64,8 @@ def document_of(run: RunRecord) -> Document:
         build_dir=run.build_dir,
         downloads=downloads,
         downloads_note=downloads_note,
+        sensitivity=manifest.sensitivity,
+        search=manifest.search,
     )
 
 

@@ -20,6 +20,7 @@ class Followed:
     """A trend as the page shows it: what to know of it in a sentence, its chart, and its runs, the latest first."""
 
     trend: Trend
+    device_name: str
     sentence: str
     chart: dict[str, Any] | None
     rows: tuple[tuple[str, ...], ...]
@@ -28,16 +29,18 @@ class Followed:
 
 def render(history: HistoryDocument) -> str:
     """Return the whole page."""
-    made = [_chart_changes.trend(trend) for trend in history.trends[:MOST_CHARTS]]
-    with _page.drawing([chart for chart in made if chart is not None]) as drawn:
-        ready = iter(drawn)
-        charts = [None if chart is None else next(ready) for chart in made]
-        charts += [None] * (len(history.trends) - len(charts))
-        followed = tuple(_followed(trend, chart) for trend, chart in zip(history.trends, charts, strict=True))
-        return _page.page("history.html.j2", history=history, palmtop=history.palmtop, followed=followed)
+    names = trends.device_names(history.trends)
+    followed = tuple(
+        _followed(trend, names[trend.device.serial], with_chart=place < MOST_CHARTS)
+        for place, trend in enumerate(history.trends)
+    )
+    return _page.page("history.html.j2", history=history, palmtop=history.palmtop, followed=followed)
 
 
-def _followed(trend: Trend, chart: dict[str, Any] | None) -> Followed:
+def _followed(trend: Trend, device_name: str, *, with_chart: bool) -> Followed:
+    chart = _chart_changes.trend(trend, device_name) if with_chart else None
     unit = numbers.time_unit(point.high_ns or point.median_ns for point in trend.points)
     rows = [trends.row(point, unit) for point in reversed(trend.points)]
-    return Followed(trend, trends.sentence(trend), chart, tuple(rows[:MOST_RUNS]), max(len(rows) - MOST_RUNS, 0))
+    (drawn,) = (None,) if chart is None else _page.drawn((chart,))
+    left = max(len(rows) - MOST_RUNS, 0)
+    return Followed(trend, device_name, trends.sentence(trend), drawn, tuple(rows[:MOST_RUNS]), left)

@@ -89,7 +89,7 @@ def _chart(document: Document, build: BuildFacts) -> Chart:
         "type": "nominal",
         "title": None,
         "sort": None,
-        "axis": {"labelExpr": "slice(datum.label, 3)", "labelLimit": 300},
+        "axis": {"labelExpr": "slice(datum.label, 3)"},
     }
     # room for the figures behind the bars
     longest = max(1.0, *(error.sqnr_db for error in found))

@@ -125,12 +125,14 @@ def _remarks(found: Comparison, most: int) -> str:
 
 def history(found: HistoryDocument) -> str:
     """Return the trends: a sentence each, and their latest runs folded away."""
-    folds = tuple((f"Runs of {trends.place(trend)}", _runs(trend)) for trend in found.trends)
+    names = trends.device_names(found.trends)
+    folds = tuple((f"Runs of {trends.place(trend, names)}", _runs(trend)) for trend in found.trends)
 
     def shown(most: int) -> Iterator[str]:
         yield f"### {escape(found.build_id)} over the runs"
         lines = [
-            f"- **{escape(trends.place(trend))}**: {escape(trends.sentence(trend))}" for trend in found.trends[:most]
+            f"- **{escape(trends.place(trend, names))}**: {escape(trends.sentence(trend))}"
+            for trend in found.trends[:most]
         ]
         lines += [f"- Left out: {escape(f'{run}: {why}')}" for run, why in list(found.damaged.items())[:most]]
         yield "\n".join(lines) or "No run measured it."

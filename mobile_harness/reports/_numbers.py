@@ -69,10 +69,10 @@ def digits(value: float, significant: int = 3) -> str:
         return "∞" if value > 0 else f"{MINUS}∞" if value < 0 else "not a number"
     if value == 0:
         return "0"
-    rounded = float(f"{value:.{significant - 1}e}")
-    places = max(0, significant - 1 - math.floor(math.log10(abs(rounded))))
+    short = f"{value:.{significant - 1}e}"
+    places = max(0, significant - 1 - int(short.partition("e")[2]))
     if places > 6:
-        return _signed(f"{value:.{significant - 1}e}")
+        return _signed(short)
     return _signed(f"{value:,.{places}f}")
 
 
@@ -155,7 +155,9 @@ def _fixed(value: float, places: int) -> str:
 
 
 def _signed(text: str) -> str:
-    if not any(character in "123456789" for character in text.split("e")[0]):
+    if "-" not in text:
+        return text
+    if not text.partition("e")[0].strip("-0.,"):
         text = text.removeprefix("-")
     return text.replace("-", MINUS)
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +25,10 @@ MARKS = {
     "pass": "✓", "fail": "✕", "undecided": "?", "unchecked": "–",
     "regressed": "▲", "improved": "▼", "equivalent": "=", "inconclusive": "?", "refused": "✕", "unmeasured": "–",
 }  # fmt: skip
+
+
+FIRST_ROWS = 100
+"""Rows of a long table that are laid out before someone asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def page(template: str, **values: Any) -> str:
             style=Markup(style),  # noqa: S704  # our own file
             script=Markup(script),  # noqa: S704  # our own file
             marks=MARKS,
+            first=FIRST_ROWS,
             **values,
         )
     )
@@ -96,35 +99,19 @@ def _hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """A chart that is being drawn; a template waits for it where it stands."""
-
-    svg: Future[str]
-
-    def __html__(self) -> str:
-        """Return the drawing: the library escapes, and the names in it are escaped before."""
-        return self.svg.result()
-
-
-@contextmanager
-def drawing(charts: Sequence[Chart]) -> Iterator[tuple[dict[str, Any], ...]]:
-    """Give charts as the templates take them, drawn two at a time while the page is made around them."""
-    with ThreadPoolExecutor(2) as workers:
-        yield tuple(
-            {
-                "title": chart.title,
-                "summary": chart.summary,
-                "svg": Drawing(workers.submit(_svg, chart)),
-                "columns": chart.columns,
-                "rows": chart.rows,
-            }
-            for chart in charts
-        )
-
-
-def _svg(chart: Chart) -> str:
-    return _vega.draw(chart.spec, label=f"{chart.title}. {chart.summary}")
+def drawn(charts: Iterable[Chart]) -> tuple[dict[str, Any], ...]:
+    """Return charts as the templates take them."""
+    return tuple(
+        {
+            "title": chart.title,
+            "summary": chart.summary,
+            # the library escapes, and the names in it are escaped before
+            "svg": Markup(_vega.draw(chart.spec, label=f"{chart.title}. {chart.summary}")),  # noqa: S704
+            "columns": chart.columns,
+            "rows": chart.rows,
+        }
+        for chart in charts
+    )
 
 
 def series_of(targets: Iterable[str]) -> dict[str, str]:

@@ -28,7 +28,8 @@ _HALF = stats.needed(0.75)
 def performance_of(cell: Cell) -> Performance:
     """Return the figures of a measured cell, which has sessions."""
     sessions = cell.sessions
-    summary = stats.summarise_cell(sessions)
+    taken = [stats.taken(session) for session in sessions]
+    summary = stats.summarise_taken(taken)
     checked = [session.parity for session in sessions if session.parity.samples]
     points = max(TRACE_POINTS // len(sessions), TRACE_LEAST)
     series = [np.asarray(session.latency_ns, np.int64) for session in sessions]
@@ -48,7 +49,7 @@ def performance_of(cell: Cell) -> Performance:
         output_max_abs=max((parity.max_abs for parity in checked), default=None),
         output_cosine=min((parity.cosine for parity in checked), default=None),
         stand_in=any(_STAND_IN in session.notes for session in sessions),
-        sessions=tuple(_session(session, runs, points) for session, runs in zip(sessions, series, strict=True)),
+        sessions=tuple(_session(item, runs, points) for item, runs in zip(taken, series, strict=True)),
         distribution=_distribution(series),
     )
 
@@ -69,17 +70,17 @@ def _pss_kb(sessions: Sequence[Session]) -> int | None:
     return max((value for value in told if value is not None), default=None)
 
 
-def _session(session: Session, runs: _Runs, points: int) -> SessionFigures:
-    series = np.sort(runs).tolist()
-    quartiles = len(series) >= _HALF
+def _session(taken: stats.Taken, runs: _Runs, points: int) -> SessionFigures:
+    session = taken.session
+    quartiles = len(runs) >= _HALF
     at_ns, trace_ns = _trace(runs, session.stride, points)
     return SessionFigures(
         index=session.index,
         runs=stats.runs_of(session),
-        median_ns=stats.published(series, 0.5) if series else stats.published_ns(session, 0.5),
-        q25_ns=stats.percentile(series, 0.25) if quartiles else None,
-        q75_ns=stats.percentile(series, 0.75) if quartiles else None,
-        p90_ns=stats.published(series, 0.9) if series else stats.published_ns(session, 0.9),
+        median_ns=taken.published_ns(0.5),
+        q25_ns=taken.runs.percentile(0.25) if quartiles else None,
+        q75_ns=taken.runs.percentile(0.75) if quartiles else None,
+        p90_ns=taken.published_ns(0.9),
         load_cold_ns=session.load_cold_ns,
         load_warm_ns=session.load_warm_ns,
         first_ns=session.first_ns,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mobile_harness.records.state import Energy, Unavailable
-from mobile_harness.reports import _charts, _heat_map, _layers, _matrix, _page
+from mobile_harness.reports import _charts, _heat_map, _layers, _matrix, _page, _precision
 from mobile_harness.reports import _numbers as numbers
 from mobile_harness.reports import _words as words
 from mobile_harness.reports._chart_resources import METHODS
@@ -18,24 +18,24 @@ Pairs = tuple[tuple[str, str], ...]
 
 def render(document: Document) -> str:
     """Return the whole page."""
-    charts, layers = _charts.charts(document), _layers.charts(document)
-    with _page.drawing((*charts, *layers)) as drawn:
-        return _page.page(
-            "run.html.j2",
-            document=document,
-            palmtop=document.palmtop,
-            decisions=words.DECISIONS,
-            outcomes=words.OUTCOMES,
-            scale=_heat_map.scale_words(),
-            advised={row.build_id for row in document.rows if row.advised},
-            heat_map=_heat_map.heat_map(document),
-            charts=drawn[: len(charts)],
-            layers=drawn[len(charts) :],
-            **_top(document),
-            **_matrix.matrix(document),
-            problems=tuple(_problems(document)),
-            **_details(document),
-        )
+    return _page.page(
+        "run.html.j2",
+        document=document,
+        palmtop=document.palmtop,
+        decisions=words.DECISIONS,
+        outcomes=words.OUTCOMES,
+        scale=_heat_map.scale_words(),
+        advised={row.build_id for row in document.rows if row.advised},
+        heat_map=_heat_map.heat_map(document),
+        charts=_page.drawn(_charts.charts(document)),
+        layers=_page.drawn(_layers.charts(document)),
+        precision=_page.drawn(_precision.charts(document)),
+        precision_words=(_precision.TITLE, _precision.summary(document)),
+        **_top(document),
+        **_matrix.matrix(document),
+        problems=tuple(_problems(document)),
+        **_details(document),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,10 +19,20 @@ def unit_of(trend: Trend) -> numbers.Unit:
     return numbers.time_unit(point.high_ns or point.median_ns for point in trend.points)
 
 
-def place(trend: Trend) -> str:
+def device_names(trends: Iterable[Trend]) -> dict[str, str]:
+    """Return a name for each device by its serial: its model, with the serial where two share it."""
+    devices = {trend.device.serial: trend.device for trend in trends}
+    models = Counter(device.model for device in devices.values())
+    return {
+        serial: device.model if device.model and models[device.model] == 1 else f"{device.model} {serial}".strip()
+        for serial, device in devices.items()
+    }
+
+
+def place(trend: Trend, names: Mapping[str, str]) -> str:
     """Return the model and the device of a trend, with the kind of device where it is no phone."""
     kind = "" if trend.device.kind == "phone" else f" ({trend.device.kind}: no phone's figures)"
-    return f"{trend.model} on {trend.device.model or trend.device.serial}{kind}"
+    return f"{trend.model} on {names[trend.device.serial]}{kind}"
 
 
 def row(point: TrendPoint, unit: numbers.Unit) -> tuple[str, ...]:

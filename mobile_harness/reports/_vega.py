@@ -25,6 +25,13 @@ SERIES = ("#0072b2", "#d55e00", "#00875f", "#a7518a", "#8a6d00")
 COLOURS = (INK, QUIET, GRID, GOOD, BAD, *SERIES)
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 WIDTH = 400
+LABEL_LONGEST, WIDE_LABEL_LONGEST, LEGEND_LONGEST = 32, 54, 18
+"""Characters of names. They are counted, for to measure text takes most of a drawing's time: no label has a limit in
+pixels, and no chart is made to fit a width."""
+_CHARACTER_WIDTH = 5.8
+"""Of a label, on average."""
+_FIGURES_WIDTH = 46.0
+"""Of the labels of an axis of figures, with its title."""
 CONFIG: Spec = {
     "aria": False,
     "background": None,
@@ -40,7 +47,7 @@ CONFIG: Spec = {
         "gridColor": GRID,
         "domainColor": GRID,
         "tickColor": GRID,
-        "labelLimit": 200,
+        "labelLimit": 0,
         "titlePadding": 8,
         "tickSize": 4,
     },
@@ -60,7 +67,7 @@ CONFIG: Spec = {
         "rowPadding": 3,
         "columnPadding": 14,
         "offset": 8,
-        "labelLimit": 120,
+        "labelLimit": 0,
         "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 4}},
     },
     "text": {"color": INK, "fontSize": 11},
@@ -100,16 +107,30 @@ def _attribute(text: str) -> str:
     return numbers.visible(text).replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
 
 
-def frame(layers: Sequence[Spec], values: Sequence[Spec], *, height: float | Spec) -> Spec:
-    """Return a chart of one width with these layers over these rows."""
+def shortened(label: str = "datum.label", longest: int = LABEL_LONGEST) -> str:
+    """Return the expression that shows at most so many characters of a label: its two ends."""
+    return f"truncate({label}, {longest}, 'center')"
+
+
+def frame(layers: Sequence[Spec], values: Sequence[Spec], *, height: float | Spec, width: float = WIDTH) -> Spec:
+    """Return a chart of these layers over these rows, as wide with its labels as said, or nearly so."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "width": WIDTH,
+        "width": round(width - _labels_width(layers, values, WIDE_LABEL_LONGEST if width >= WIDE else LABEL_LONGEST)),
         "height": height,
-        "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": list(values)},
         "layer": list(layers),
     }
+
+
+def _labels_width(layers: Sequence[Spec], values: Sequence[Spec], longest: int) -> float:
+    """Return about how wide the labels at the left of a chart are."""
+    places = [layer["encoding"].get("y", {}) for layer in layers]
+    names = next((place["field"] for place in places if place.get("type") == "nominal"), None)
+    if names is None:
+        return _FIGURES_WIDTH
+    lengths = [len(line) for value in values for line in str(value[names]).split("\n")]
+    return 12 + _CHARACTER_WIDTH * min(max(lengths, default=0), longest)
 
 
 def stacked(layers: Sequence[Spec], values: Sequence[Spec], *, by: str, height: float) -> Spec:
@@ -151,7 +172,7 @@ def colour(document: Document, *, legend: bool = True) -> Spec:
         "field": "target",
         "type": "nominal",
         "scale": scale,
-        "legend": {"symbolType": "circle"} if legend else None,
+        "legend": {"symbolType": "circle", "labelExpr": shortened(longest=LEGEND_LONGEST)} if legend else None,
     }
 
 
@@ -159,7 +180,12 @@ def shape(document: Document) -> Spec:
     """Return a shape a recipe, the same in every chart of a report."""
     recipes = _domain(row.recipe for row in document.rows)
     scale = {"domain": recipes, "range": [SHAPES[at % len(SHAPES)] for at in range(len(recipes))]}
-    return {"field": "recipe", "type": "nominal", "scale": scale, "legend": {}}
+    return {
+        "field": "recipe",
+        "type": "nominal",
+        "scale": scale,
+        "legend": {"labelExpr": shortened(longest=LEGEND_LONGEST)},
+    }
 
 
 def _domain(found: Iterable[str]) -> list[str]:
@@ -168,7 +194,7 @@ def _domain(found: Iterable[str]) -> list[str]:
 
 def bars(document: Document) -> Spec:
     """Return the encoding of one bar a build, in the order of the rows."""
-    y = {"field": "build", "type": "nominal", "title": None, "sort": None}
+    y = {"field": "build", "type": "nominal", "title": None, "sort": None, "axis": {"labelExpr": shortened()}}
     return {"y": y, "color": colour(document, legend=False)}
 
 

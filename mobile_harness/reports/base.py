@@ -17,6 +17,7 @@ from mobile_harness.records.state import Energy, Part, Placement, Unavailable
 from mobile_harness.stats import Interval
 from toolkit.core.artifacts import KeptFloat, LayerError, Preprocess, Requirements, Signature, ToolVersion, Verdict
 from toolkit.core.manifest import DataEntry, FailedBuild, NotExpressible, SourceEntry
+from toolkit.core.precision import SearchEntry, SensitivityEntry
 
 SCHEMA = 1
 
@@ -251,7 +252,7 @@ class Document:
     """All that a report of one run shows (schema 1). Names are added, never renamed.
 
     ``notes`` are sentences that have to be read with the headline. ``downloads_note`` says whose networks those of
-    ``downloads`` are.
+    ``downloads`` are. ``sensitivity`` and ``search`` are there where ``palmtop search`` made the builds.
     """
 
     schema: Literal[1] = 1
@@ -276,6 +277,8 @@ class Document:
     build_dir: str
     downloads: tuple[DownloadTime, ...] = ()
     downloads_note: str = ""
+    sensitivity: SensitivityEntry | None = None
+    search: SearchEntry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@
 each other, :mod:`~mobile_harness.stats.changes` finds where a series of runs changed level.
 """
 
-from mobile_harness.stats.cells import middle_ns, published_ns, runs_of, summarise_cell
+from mobile_harness.stats.cells import Taken, middle_ns, published_ns, runs_of, summarise_cell, summarise_taken, taken
 from mobile_harness.stats.changes import ChangePoint, change_points
+from mobile_harness.stats.ranks import rank_p
 from mobile_harness.stats.ratios import Ratio, detectable, deviation, holm, ratio, sessions_needed
 from mobile_harness.stats.sessions import (
     BLOCK_NS,
@@ -13,6 +14,7 @@ from mobile_harness.stats.sessions import (
     BLOCKS_MAX,
     LEVEL_BLOCKS_MIN,
     Interval,
+    Ordered,
     Series,
     Step,
     Summary,
@@ -22,10 +24,14 @@ from mobile_harness.stats.sessions import (
     largest_step,
     needed,
     nonstationary,
+    ordered,
     percentile,
     published,
     spread,
+    standard_deviation,
     summarise,
+    summarise_ordered,
+    variance,
 )
 
 __all__ = [
@@ -35,10 +41,12 @@ __all__ = [
     "LEVEL_BLOCKS_MIN",
     "ChangePoint",
     "Interval",
+    "Ordered",
     "Ratio",
     "Series",
     "Step",
     "Summary",
+    "Taken",
     "block_medians",
     "change_points",
     "detectable",
@@ -50,13 +58,20 @@ __all__ = [
     "middle_ns",
     "needed",
     "nonstationary",
+    "ordered",
     "percentile",
     "published",
     "published_ns",
+    "rank_p",
     "ratio",
     "runs_of",
     "sessions_needed",
     "spread",
+    "standard_deviation",
     "summarise",
     "summarise_cell",
+    "summarise_ordered",
+    "summarise_taken",
+    "taken",
+    "variance",
 ]

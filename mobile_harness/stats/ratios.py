@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from scipy import special
-from scipy import stats as scipy_stats
+
+from mobile_harness.stats.ranks import rank_p
+from mobile_harness.stats.sessions import standard_deviation, variance
 
 Key = TypeVar("Key")
 
@@ -66,7 +68,8 @@ def ratio(before: Sequence[float], after: Sequence[float], confidence: float = 0
         return None
     first, second = [math.log(value) for value in before], [math.log(value) for value in after]
     change = statistics.fmean(second) - statistics.fmean(first)
-    parts = [max(statistics.variance(logs), SPREAD_FLOOR**2) / len(logs) for logs in (first, second)]
+    spreads = variance(first), variance(second)
+    parts = [max(spread, SPREAD_FLOOR**2) / len(logs) for spread, logs in zip(spreads, (first, second), strict=True)]
     error = math.sqrt(sum(parts))
     freedom = sum(parts) ** 2 / sum(
         part**2 / (len(logs) - 1) for part, logs in zip(parts, (first, second), strict=True)
@@ -78,8 +81,8 @@ def ratio(before: Sequence[float], after: Sequence[float], confidence: float = 0
         high=_exp(change + reach),
         confidence=confidence,
         p=float(2 * special.stdtr(freedom, -abs(change) / error)),
-        rank_p=_rank_p(before, after),
-        deviation=_pooled(first, second),
+        rank_p=rank_p(before, after),
+        deviation=_pooled(spreads, (len(first), len(second))),
         before=len(first),
         after=len(second),
     )
@@ -90,17 +93,9 @@ def _exp(value: float) -> float:
     return math.exp(min(value, 700.0))
 
 
-def _rank_p(before: Sequence[float], after: Sequence[float]) -> float:
-    tied = len({*before, *after}) < len(before) + len(after)
-    method = "asymptotic" if tied or max(len(before), len(after)) > 20 else "exact"
-    if len({*before, *after}) == 1:
-        return 1.0
-    return float(scipy_stats.mannwhitneyu(before, after, alternative="two-sided", method=method).pvalue)
-
-
-def _pooled(first: Sequence[float], second: Sequence[float]) -> float:
-    squares = statistics.variance(first) * (len(first) - 1) + statistics.variance(second) * (len(second) - 1)
-    return max(math.sqrt(squares / (len(first) + len(second) - 2)), SPREAD_FLOOR)
+def _pooled(spreads: tuple[float, float], counts: tuple[int, int]) -> float:
+    squares = spreads[0] * (counts[0] - 1) + spreads[1] * (counts[1] - 1)
+    return max(math.sqrt(squares / (sum(counts) - 2)), SPREAD_FLOOR)
 
 
 def deviation(values: Sequence[float]) -> float | None:
@@ -110,7 +105,7 @@ def deviation(values: Sequence[float]) -> float | None:
     """
     if len(values) < 2 or min(values) <= 0:
         return None
-    return max(statistics.stdev(math.log(value) for value in values), SPREAD_FLOOR)
+    return max(standard_deviation([math.log(value) for value in values]), SPREAD_FLOOR)
 
 
 def detectable(spread: float, before: int, after: int, alpha: float) -> float:

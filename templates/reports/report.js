@@ -2,7 +2,6 @@
 // Sorting, filtering and the heat map's choice; without this script all tables are whole and in their own order.
 (() => {
   const words = new Intl.Collator("en", { numeric: true });
-  const MOST = 100; // rows of a long table that are laid out before someone asks for more
 
   const compare = (numeric, up) => (left, right) => {
     if (left === undefined || right === undefined) {
@@ -11,25 +10,44 @@
     return (numeric ? left - right : words.compare(left, right)) * (up ? 1 : -1);
   };
 
-  // A table with its rows in their order, of which the first that no filter hides are shown.
+  // A table with its rows in their order, of which the first that no filter hides are shown. The others of a long one
+  // are text until someone asks for them: a page of a thousand cells opens with a hundred.
   const tabled = (table) => {
     const body = table.tBodies[0];
+    const section = table.closest("section");
+    const rest = section.querySelector("noscript.rest");
+    const more = section.querySelector("button.more");
     const rows = [...body.rows];
-    const more = table.closest("section").querySelector("button.more");
-    let most = MOST;
+    let most = rest ? rows.length : Infinity;
 
+    const all = () => {
+      if (rest?.isConnected) {
+        const held = document.createElement("template");
+        held.innerHTML = rest.textContent;
+        const others = [...held.content.querySelectorAll("tbody > tr")];
+        rest.remove();
+        others.forEach((row) => row.classList.add("rest"));
+        rows.push(...others);
+        body.append(...others);
+      }
+      return rows;
+    };
     const show = () => {
       let shown = 0;
-      for (const row of rows) {
+      for (const row of all()) {
         row.classList.toggle("rest", !row.hidden && shown >= most);
         shown += row.hidden ? 0 : 1;
       }
       more.hidden = shown <= most;
       more.textContent = `Show all ${shown} rows`;
     };
+    if (rest) {
+      more.hidden = false;
+      more.textContent = `Show all ${rows.length + Number(rest.dataset.rows)} rows`;
+    }
     more.addEventListener("click", () => {
+      const first = all().find((row) => row.classList.contains("rest"));
       most = Infinity;
-      const first = rows.find((row) => row.classList.contains("rest"));
       show();
       first?.querySelector("a, th")?.scrollIntoView({ block: "nearest" });
     });
@@ -46,14 +64,11 @@
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         const order = compare(head.classList.contains("num"), up);
         const value = (row) => row.cells[at].dataset.sort;
-        body.append(...rows.sort((left, right) => order(value(left), value(right))));
+        body.append(...all().sort((left, right) => order(value(left), value(right))));
         show();
       });
     });
-    if (rows.length > MOST) {
-      show();
-    }
-    return { rows, show };
+    return { all, show };
   };
 
   const filterable = (form, tables) => {
@@ -67,7 +82,7 @@
         .map((item) => [item.name, item.value]);
       const fits = (item) => rules.every(([name, value]) => item.dataset[name] === undefined || item.dataset[name] === value);
       const sought = form.elements.words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-      const rows = tables.flatMap((table) => table.rows);
+      const rows = tables.flatMap((table) => table.all());
       texts ??= new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
       let count = 0;
       for (const row of rows) {
@@ -109,9 +124,11 @@
   const tables = [...document.querySelectorAll("table.matrix")].map(tabled);
   document.querySelectorAll("form.filters").forEach((form) => filterable(form, tables));
   document.querySelectorAll("form.metric").forEach(choosable);
-  window.addEventListener("beforeprint", () => {
-    for (const details of document.querySelectorAll("details.build")) {
-      details.open = true;
-    }
-  });
+  const unfold = () => {
+    tables.forEach((table) => table.show());
+    document.querySelectorAll("details.build").forEach((details) => (details.open = true));
+  };
+  window.addEventListener("load", () => setTimeout(() => document.body.classList.remove("opening"), 50));
+  window.addEventListener("beforeprint", unfold);
+  window.matchMedia("print").addEventListener("change", (media) => media.matches && unfold());
 })();

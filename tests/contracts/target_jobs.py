@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 from seen_ranges import MinMax
 
 from toolkit.core import discovery, signature
-from toolkit.core.artifacts import Census, Inspection, KeptFloat, Range, Requirements, Signature
-from toolkit.core.recipe import Recipe
+from toolkit.core.artifacts import Census, Inspection, KeptFloat, Requirements, Signature
+from toolkit.core.errors import PalmtopError
+from toolkit.core.recipe import Recipe, load_recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +57,6 @@ def samples(data: Path, source: Signature) -> list[dict[str, np.ndarray]]:
     arrays = read_arrays(data)
     names = [spec.name for spec in source.inputs]
     return [{name: arrays[name][index : index + 1] for name in names} for index in range(len(arrays[names[0]]))]
-
-
-def export(source: str, model: Path, form: str, out: Path) -> Signature:
-    module = discovery.load("toolkit.sources", source)
-    module.export(model, form, {}, out)
-    return module.read(model, {})
-
-
-def run_source(source: str, model: Path, data: Path, out: Path) -> None:
-    session = discovery.load("toolkit.sources", source).open_session(model, {})
-    _save([session.run(feeds) for feeds in samples(data, session.signature)], out)
-    session.close()
-    session.close()
 
 
 def convert(target: str, form: str, model: Path, source: Signature, out: Path) -> Converted:
@@ -175,16 +164,146 @@ def _sqnr_db(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
     return float("inf") if noise == 0 else -float("inf") if signal == 0 else float(10 * np.log10(signal / noise))
 
 
-def quantize(target: str, model: Path, recipe: Recipe, seen: dict[str, Range], out: Path) -> None:
-    discovery.load("toolkit.targets", target).quantize(model, recipe, seen, out)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """A real model of one source format, in the form that targets take, with data and what its source computes."""
+
+    source: str
+    form: str
+    model: Path
+    signature: Signature
+    data: Path
+    reference: Path
 
 
-def inspect(target: str, model: Path) -> Inspection:
-    return discovery.load("toolkit.targets", target).inspect(model)
+def make_specimens(
+    keras_model: Path, shapes: Path, onnx_model: Path, noise: Path, folder: Path
+) -> tuple[Specimen, ...]:
+    """Make a model of every source format that TensorFlow, LiteRT and ONNX Runtime read."""
+    saved_model, tflite = folder / "strokes", folder / "strokes.tflite"
+    discovery.load("toolkit.sources", "keras").export(keras_model, "saved_model", {}, saved_model)
+    _write_tflite(saved_model, tflite)
+    return (
+        specimen("keras", keras_model, shapes, folder),
+        specimen("onnx", onnx_model, noise, folder),
+        specimen("saved_model", saved_model, shapes, folder),
+        specimen("tflite", tflite, shapes, folder),
+    )
 
 
-def open_only(target: str, model: Path) -> None:
-    discovery.load("toolkit.targets", target).open_session(model, 0).close()
+def _write_tflite(saved_model: Path, out: Path) -> None:
+    import tensorflow as tf
+
+    out.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(saved_model)).convert())
+
+
+def make_pytorch_specimen(noise: Path, folder: Path) -> Specimen:
+    """Export a small PyTorch network."""
+    import torch
+
+    torch.manual_seed(6)
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, 2, 1),
+        torch.nn.BatchNorm2d(16),
+        torch.nn.ReLU6(),
+        torch.nn.Conv2d(16, 32, 1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(32, 5),
+    )
+    path = folder / "net.pt2"
+    torch.export.save(torch.export.export(layers.eval(), (torch.rand(1, 3, 16, 16),)), path)
+    data = folder / "pytorch.npz"
+    module = discovery.load("toolkit.sources", "pytorch")
+    name = module.read(path, {}).inputs[0].name
+    np.savez(data, **{name: read_arrays(noise)["x"]})
+    return specimen("pytorch", path, data, folder)
+
+
+def specimen(source: str, path: Path, data: Path, folder: Path) -> Specimen:
+    """Export a model in its format's best form and run it in its own framework."""
+    module = discovery.load("toolkit.sources", source)
+    form = module.FORMS[0]
+    out, reference = folder / f"{source}-{form}", folder / f"{source}-reference.npz"
+    module.export(path, form, {}, out)
+    session = module.open_session(path, {})
+    _save([session.run(feeds) for feeds in samples(data, session.signature)], reference)
+    session.close()
+    session.close()
+    return Specimen(
+        source=source, form=form, model=out, signature=module.read(path, {}), data=data, reference=reference
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worked:
+    """What became of one specimen on one target. `refused` holds an error's class and text by what was tried."""
+
+    converted: Converted
+    builds: dict[str, Built]
+    refused: dict[str, str]
+    shown: Shown | None
+
+
+def work_through(
+    target: str, items: tuple[Specimen, ...], recipes: tuple[tuple[str, ...], ...], out: Path
+) -> dict[str, Worked]:
+    """Convert every specimen, build its recipes, run them, and try what has to be refused, all in one process."""
+    pairs = zip(items, recipes, strict=True)
+    return {item.source: _worked(target, item, names, out / item.source) for item, names in pairs}
+
+
+def _worked(target: str, item: Specimen, names: tuple[str, ...], folder: Path) -> Worked:
+    module = discovery.load("toolkit.targets", target)
+    folder.mkdir(parents=True)
+    model = folder / f"float{module.SUFFIX}"
+    made = convert(target, item.form, item.model, item.signature, model)
+    run_artefact(target, model, made.signature, item.signature, item.data, folder / "float.npz")
+    chosen = tuple(load_recipe(name) for name in names)
+    known = (target, model, made.signature, item.signature)
+    static = module.not_expressible(load_recipe("static-int8")) is None
+    return Worked(
+        converted=made,
+        builds=build_all(*known, chosen, item.data, folder),
+        refused=_refused(target, model, made.signature, chosen, folder),
+        shown=shown(*known, item.data) if static else None,
+    )
+
+
+def _refused(target: str, model: Path, bound: Signature, recipes: tuple[Recipe, ...], folder: Path) -> dict[str, str]:
+    module = discovery.load("toolkit.targets", target)
+    broken = truncated(model, folder / f"broken{model.suffix}")
+    out = folder / f"refused{module.SUFFIX}"
+    tried: dict[str, Callable[[], object]] = {
+        "feeds": lambda: run_with_bad_feeds(target, model, bound),
+        "open truncated": lambda: module.open_session(broken, 0).close(),
+        "inspect truncated": lambda: module.inspect(broken),
+        "static without ranges": lambda: module.quantize(model, load_recipe("static-int8"), {}, out),
+    }
+    for recipe in recipes:
+        if module.not_expressible(recipe) is not None:
+            tried[recipe.name] = lambda recipe=recipe: module.quantize(model, recipe, {}, out)
+    return {what: _error_of(call) for what, call in tried.items()}
+
+
+def _error_of(call: Callable[[], object]) -> str:
+    try:
+        call()
+    except PalmtopError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def truncated(model: Path, copy: Path) -> Path:
+    """Copy an artefact with every file cut to 60 %."""
+    files = [model] if model.is_file() else [path for path in model.rglob("*") if path.is_file()]
+    for file in files:
+        to = copy if model.is_file() else copy / file.relative_to(model)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        raw = file.read_bytes()
+        to.write_bytes(raw[: len(raw) * 6 // 10])
+    return copy
 
 
 def loaded_libraries(module: str) -> list[str]:

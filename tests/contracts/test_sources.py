@@ -42,6 +42,7 @@ WORDS = {
         "python": "is a PyFunc, which reaches outside",
         "bare": "a folder without saved_model.pb",
         "truncated": "cut short",
+        "double": "float64 weights",
     },
     "tflite": {
         "quantized": "already is an INT8 model",

@@ -1,8 +1,13 @@
-"""Every target in the folder keeps the contract of `toolkit.core.ports.Target`, with real models, one after another."""
+"""Every target in the folder keeps the contract of `toolkit.core.ports.Target`, on real models of every source format.
+
+By default each recipe and each source meets each target once; the whole product of source, target and recipe is slow.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +16,8 @@ import pytest
 from contracts import target_jobs as jobs
 
 from toolkit.core import discovery, ports, process, store
-from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
+from toolkit.core.artifacts import TensorSpec, ToolVersion
 from toolkit.core.clock import SystemClock
-from toolkit.core.errors import DataError, ModelError, PalmtopError
 from toolkit.core.events import silent
 from toolkit.core.isolation import isolate
 from toolkit.core.recipe import Recipe, load_recipe, recipe_names
@@ -21,24 +25,29 @@ from toolkit.core.signature import source_name
 from toolkit.core.store import Store
 from toolkit.core.tools import Tools
 
-DEADLINE_S = 300
+DEADLINE_S = 500
 FLOAT_DB, HALF_DB, INTEGER_DB, FOUR_BITS_DB = 60.0, 45.0, 15.0, 3.0
 TARGETS = {name: discovery.load("toolkit.targets", name) for name in discovery.names("toolkit.targets")}
-SOURCES = {"onnx": ("onnx", "onnx_model", "noise_npz"), "saved_model": ("keras", "keras_model", "shapes_npz")}
-CASES = [(name, form) for name, module in TARGETS.items() for form in getattr(module, "FORMS", ())]
+SOURCES = discovery.names("toolkit.sources")
+RECIPES = recipe_names()
+LIGHT = tuple(name for name in SOURCES if name != "pytorch")
+"""Sources whose specimens one process makes; PyTorch is another, and an extra."""
+needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 
 
 @dataclass(frozen=True)
-class Converted:
-    """A float artefact of one target, made from one form, with what it came from."""
+class Case:
+    """One source on one target."""
 
     target: str
-    model: Path
-    signature: Signature
-    source: Signature
-    data: Path
-    reference: dict[str, np.ndarray]
-    answer: jobs.Converted
+    specimen: jobs.Specimen
+    worked: jobs.Worked
+    folder: Path
+    recipes: tuple[str, ...]
+
+    @property
+    def reference(self) -> dict[str, np.ndarray]:
+        return jobs.read_arrays(self.specimen.reference)
 
 
 @pytest.fixture(scope="module")
@@ -48,30 +57,66 @@ def maker(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 
 
 @pytest.fixture(scope="module")
-def exported(maker: Tools, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest):
-    """A function from a form to (model in that form, source signature, data, outputs of the source)."""
-    made: dict[str, tuple[Path, Signature, Path, dict[str, np.ndarray]]] = {}
-
-    def export(form: str) -> tuple[Path, Signature, Path, dict[str, np.ndarray]]:
-        if form not in made:
-            source, model_fixture, data_fixture = SOURCES[form]
-            model, data = request.getfixturevalue(model_fixture), request.getfixturevalue(data_fixture)
-            folder = tmp_path_factory.mktemp(form)
-            signature = isolate(maker, DEADLINE_S, jobs.export, source, model, form, folder / "model.onnx")
-            isolate(maker, DEADLINE_S, jobs.run_source, source, model, data, folder / "reference.npz")
-            made[form] = (folder / "model.onnx", signature, data, jobs.read_arrays(folder / "reference.npz"))
-        return made[form]
-
-    return export
+def specimens(
+    maker: Tools,
+    tmp_path_factory: pytest.TempPathFactory,
+    keras_model: Path,
+    shapes_npz: Path,
+    onnx_model: Path,
+    noise_npz: Path,
+) -> dict[str, jobs.Specimen]:
+    folder = tmp_path_factory.mktemp("specimens")
+    known = (keras_model, shapes_npz, onnx_model, noise_npz, folder)
+    made = {item.source: item for item in isolate(maker, DEADLINE_S, jobs.make_specimens, *known)}
+    assert set(made) == set(LIGHT), "a source without a specimen here"
+    return made
 
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
-def converted(request: pytest.FixtureRequest, maker: Tools, exported, tmp_path_factory: pytest.TempPathFactory):
-    target, form = request.param
-    model, source, data, reference = exported(form)
-    out = tmp_path_factory.mktemp(target) / f"float{TARGETS[target].SUFFIX}"
-    answer = isolate(maker, DEADLINE_S, jobs.convert, target, form, model, source, out)
-    return Converted(target, out, answer.signature, source, data, reference, answer)
+@pytest.fixture(scope="module")
+def thin(
+    maker: Tools, specimens: dict[str, jobs.Specimen], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[str, Case]]:
+    """A function from a target to its cases, by source: each recipe with one of the sources."""
+    done: dict[str, dict[str, Case]] = {}
+
+    def cases(target: str) -> dict[str, Case]:
+        if target not in done:
+            shares = {name: shared(target, name) for name in LIGHT}
+            done[target] = work(maker, target, specimens, shares, tmp_path_factory.mktemp(target))
+        return done[target]
+
+    return cases
+
+
+def shared(target: str, source: str) -> tuple[str, ...]:
+    """Return the recipes of a target that this source is built with; a new recipe finds its source by itself."""
+    turn = list(TARGETS).index(target)
+    return tuple(name for place, name in enumerate(RECIPES) if LIGHT[(place + turn) % len(LIGHT)] == source)
+
+
+def work(
+    maker: Tools,
+    target: str,
+    specimens: dict[str, jobs.Specimen],
+    recipes: dict[str, tuple[str, ...]],
+    folder: Path,
+) -> dict[str, Case]:
+    items, shares = tuple(specimens[name] for name in recipes), tuple(recipes.values())
+    worked = isolate(maker, DEADLINE_S, jobs.work_through, target, items, shares, folder)
+    return {name: Case(target, specimens[name], worked[name], folder / name, share) for name, share in recipes.items()}
+
+
+@pytest.fixture
+def case(target: str, source: str, thin: Callable[[str], dict[str, Case]]) -> Case:
+    return thin(target)[source]
+
+
+each_target = pytest.mark.parametrize("target", TARGETS)
+each_pair = pytest.mark.parametrize(("target", "source"), [(target, name) for target in TARGETS for name in LIGHT])
+each_recipe = pytest.mark.parametrize(
+    ("target", "source", "recipe"),
+    [(target, source, name) for target in TARGETS for source in LIGHT for name in shared(target, source)],
+)
 
 
 def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float:
@@ -79,61 +124,127 @@ def sqnr_db(reference: np.ndarray, found: np.ndarray) -> float:
     return float("inf") if noise == 0 else 10 * np.log10(float(np.square(reference.astype(np.float64)).sum()) / noise)
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_has_every_constant_and_function_with_the_contract_s_parameters(name: str) -> None:
-    module = TARGETS[name]
+@each_target
+def test_has_every_constant_and_function_with_the_contract_s_parameters(target: str) -> None:
+    module = TARGETS[target]
     assert module.SUFFIX.startswith(".")
     assert module.FORMS
-    assert set(module.FORMS) <= set(SOURCES)
     for verb, contract in inspect.getmembers(ports.Target, inspect.isfunction):
         if not verb.startswith("_"):
             wanted = [parameter for parameter in inspect.signature(contract).parameters if parameter != "self"]
             assert list(inspect.signature(getattr(module, verb)).parameters) == wanted, verb
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_importing_it_loads_no_heavy_library(name: str, tools: Tools) -> None:
-    assert isolate(tools, DEADLINE_S, jobs.loaded_libraries, f"toolkit.targets.{name}") == []
+def test_every_form_of_a_target_comes_from_some_source() -> None:
+    offered = {form for name in SOURCES for form in discovery.load("toolkit.sources", name).FORMS}
+    for module in TARGETS.values():
+        assert set(module.FORMS) <= offered
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_cheap_functions_answer_in_this_process(name: str) -> None:
-    versions = TARGETS[name].toolchain()
+@each_target
+def test_importing_it_loads_no_heavy_library(target: str, tools: Tools) -> None:
+    assert isolate(tools, DEADLINE_S, jobs.loaded_libraries, f"toolkit.targets.{target}") == []
+
+
+@each_target
+def test_cheap_functions_answer_in_this_process(target: str) -> None:
+    versions = TARGETS[target].toolchain()
     assert versions
     assert all(isinstance(version, ToolVersion) and version.version[0].isdigit() for version in versions)
-    for recipe in recipe_names():
-        reason = TARGETS[name].not_expressible(load_recipe(recipe))
+    for recipe in RECIPES:
+        reason = TARGETS[target].not_expressible(load_recipe(recipe))
         assert reason is None or reason.strip()
 
 
-def test_float_artefact_computes_what_the_source_does(converted: Converted, maker: Tools, tmp_path: Path) -> None:
-    out = tmp_path / "out.npz"
-    isolate(
-        maker,
-        DEADLINE_S,
-        jobs.run_artefact,
-        converted.target,
-        converted.model,
-        converted.signature,
-        converted.source,
-        converted.data,
-        out,
-    )
-    found = jobs.read_arrays(out)
-    assert found.keys() == converted.reference.keys()
-    for name, values in converted.reference.items():
+@each_target
+def test_the_thin_suite_meets_every_recipe_once(target: str) -> None:
+    assert sorted(name for source in LIGHT for name in shared(target, source)) == sorted(RECIPES)
+
+
+@each_pair
+def test_float_artefact_computes_what_the_source_does(case: Case) -> None:
+    check_float(case)
+
+
+@each_pair
+def test_every_tensor_stands_for_one_of_the_source(case: Case) -> None:
+    check_tensors(case)
+
+
+@each_pair
+def test_says_what_a_phone_must_offer(case: Case) -> None:
+    needs = case.worked.converted.requirements
+    assert needs.runtime
+    assert needs.runtime_min
+    assert needs.android_api_min or needs.ios_min
+    assert needs.operators
+
+
+@each_pair
+def test_refuses_what_does_not_fit(case: Case) -> None:
+    """Feeds of another shape, cut-off artefacts, static recipes without ranges, recipes it cannot express."""
+    refused = dict(case.worked.refused)
+    assert refused.pop("feeds").startswith("DataError: ")
+    assert refused.pop("open truncated").startswith("ModelError: ")
+    assert refused.pop("inspect truncated").startswith("ModelError: ")
+    assert refused.pop("static without ranges")
+    for text in refused.values():
+        assert "expressible" in text
+    module = TARGETS[case.target]
+    assert set(refused) == {name for name in case.recipes if module.not_expressible(load_recipe(name)) is not None}
+
+
+@each_recipe
+def test_recipe(case: Case, recipe: str) -> None:
+    """What a target says it can express it builds, and the build computes nearly what the source does."""
+    check_recipe(case, recipe)
+
+
+@pytest.mark.parametrize("source", [*LIGHT, pytest.param("pytorch", marks=needs_torch)])
+@each_target
+@pytest.mark.slow
+def test_every_recipe_of_every_source(
+    target: str,
+    source: str,
+    maker: Tools,
+    specimens: dict[str, jobs.Specimen],
+    noise_npz: Path,
+    tmp_path: Path,
+) -> None:
+    """The whole product."""
+    known = dict(specimens)
+    if source == "pytorch":
+        known[source] = isolate(maker, DEADLINE_S, jobs.make_pytorch_specimen, noise_npz, tmp_path)
+    case = work(maker, target, known, {source: RECIPES}, tmp_path / "work")[source]
+    check_float(case)
+    check_tensors(case)
+    for recipe in RECIPES:
+        check_recipe(case, recipe)
+
+
+@each_pair
+def test_calibration_sees_what_a_tap_shows(case: Case) -> None:
+    shown = case.worked.shown
+    assert (shown is None) == (TARGETS[case.target].not_expressible(load_recipe("static-int8")) is not None)
+    if shown is not None:
+        assert sorted(shown.calibrated) == sorted(shown.tapped)
+        assert shown.same_values
+
+
+def check_float(case: Case) -> None:
+    found, reference = jobs.read_arrays(case.folder / "float.npz"), case.reference
+    assert found.keys() == reference.keys()
+    for name, values in reference.items():
         assert found[name].shape == values.shape
         assert sqnr_db(values, found[name]) > FLOAT_DB, name
 
 
-def test_every_tensor_stands_for_one_of_the_source(converted: Converted) -> None:
-    for ours, theirs in (
-        (converted.signature.inputs, converted.source.inputs),
-        (converted.signature.outputs, converted.source.outputs),
-    ):
-        by_name = {spec.name: spec for spec in theirs}
-        assert sorted(source_name(spec) for spec in ours) == sorted(by_name)
-        for spec in ours:
+def check_tensors(case: Case) -> None:
+    ours, theirs = case.worked.converted.signature, case.specimen.signature
+    for made, own in ((ours.inputs, theirs.inputs), (ours.outputs, theirs.outputs)):
+        by_name = {spec.name: spec for spec in own}
+        assert sorted(source_name(spec) for spec in made) == sorted(by_name)
+        for spec in made:
             assert axes_of_source(spec) == by_name[source_name(spec)].shape
 
 
@@ -141,66 +252,16 @@ def axes_of_source(spec: TensorSpec) -> tuple[int, ...]:
     return tuple(spec.shape[index] for index in np.argsort(spec.perm)) if spec.perm else spec.shape
 
 
-def test_says_what_a_phone_must_offer(converted: Converted) -> None:
-    needs = converted.answer.requirements
-    assert needs.runtime
-    assert needs.runtime_min
-    assert needs.android_api_min or needs.ios_min
-    assert needs.operators
-
-
-def test_refuses_feeds_of_another_shape(converted: Converted, maker: Tools) -> None:
-    with pytest.raises(DataError):
-        isolate(maker, DEADLINE_S, jobs.run_with_bad_feeds, converted.target, converted.model, converted.signature)
-
-
-@pytest.mark.parametrize("verb", [jobs.open_only, jobs.inspect])
-def test_a_truncated_artefact_is_an_error_of_the_model(
-    converted: Converted, verb, maker: Tools, tmp_path: Path
-) -> None:
-    broken = truncated(converted.model, tmp_path / converted.model.name)
-    with pytest.raises(ModelError):
-        isolate(maker, DEADLINE_S, verb, converted.target, broken)
-
-
-def truncated(model: Path, copy: Path) -> Path:
-    """Copy an artefact with every file cut to 60 %."""
-    files = [model] if model.is_file() else [path for path in model.rglob("*") if path.is_file()]
-    for file in files:
-        to = copy if model.is_file() else copy / file.relative_to(model)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        raw = file.read_bytes()
-        to.write_bytes(raw[: len(raw) * 6 // 10])
-    return copy
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """Every recipe of the house on one float artefact; a recipe that is not there is not expressible."""
-
-    folder: Path
-    builds: dict[str, jobs.Built]
-
-
-@pytest.fixture(scope="module")
-def attempt(converted: Converted, maker: Tools, tmp_path_factory: pytest.TempPathFactory) -> Attempt:
-    folder = tmp_path_factory.mktemp(f"recipes-{converted.target}")
-    recipes = tuple(load_recipe(name) for name in recipe_names())
-    known = (converted.target, converted.model, converted.signature, converted.source)
-    return Attempt(folder, isolate(maker, DEADLINE_S, jobs.build_all, *known, recipes, converted.data, folder))
-
-
-@pytest.mark.parametrize("name", recipe_names())
-def test_recipe(name: str, converted: Converted, attempt: Attempt) -> None:
-    """What a target says it can express it builds, and the build computes nearly what the source does."""
-    recipe, module = load_recipe(name), TARGETS[converted.target]
-    assert (name in attempt.builds) == (module.not_expressible(recipe) is None)
-    if name not in attempt.builds:
+def check_recipe(case: Case, name: str) -> None:
+    recipe, module = load_recipe(name), TARGETS[case.target]
+    assert (name in case.worked.builds) == (module.not_expressible(recipe) is None)
+    if name not in case.worked.builds:
         return
-    built, out = attempt.builds[name], attempt.folder / f"{name}{module.SUFFIX}"
-    for output, values in jobs.read_arrays(attempt.folder / f"{name}.npz").items():
-        assert values.shape == converted.reference[output].shape
-        assert sqnr_db(converted.reference[output], values) > least_db(recipe), output
+    built, out = case.worked.builds[name], case.folder / f"{name}{module.SUFFIX}"
+    reference = case.reference
+    for output, values in jobs.read_arrays(case.folder / f"{name}.npz").items():
+        assert values.shape == reference[output].shape
+        assert sqnr_db(reference[output], values) > least_db(recipe), (name, output)
     facts = built.inspection
     assert facts.size_bytes == store.size_of(out)
     assert [spec.name for spec in facts.signature.inputs] == [spec.name for spec in built.signature.inputs]
@@ -209,6 +270,9 @@ def test_recipe(name: str, converted: Converted, attempt: Attempt) -> None:
     assert facts.requirements == built.requirements
     assert recipe.weight_bits == 32 or facts.census == built.census
     assert {kept.layer for kept in built.kept_float} <= {layer.name for layer in facts.layers}
+    if not recipe.is_float:
+        check_weights(recipe, built)
+        check_tap(recipe, built)
 
 
 def least_db(recipe: Recipe) -> float:
@@ -217,62 +281,26 @@ def least_db(recipe: Recipe) -> float:
     return HALF_DB if recipe.weight_bits == 16 else FLOAT_DB if recipe.is_float else INTEGER_DB
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if not load_recipe(name).is_float])
-def test_weights_are_what_the_recipe_says(name: str, attempt: Attempt) -> None:
+def check_weights(recipe: Recipe, built: jobs.Built) -> None:
     """4 bits may be 8 where the target has no 4-bit form, and every such layer is named; nothing else is float."""
-    if name not in attempt.builds:
-        return
-    recipe, built = load_recipe(name), attempt.builds[name]
     weighted = {layer.weight_dtype for layer in built.inspection.layers if layer.weight_bytes}
     if recipe.scheme == "affine":
         assert weighted & ({"int8", "uint8"} if recipe.weight_bits == 8 else {"int4", "uint4", "int8", "uint8"})
-    if built.census is not None:
+    if built.census is not None and recipe.activation_mode != "none":  # a runtime may fold weights to floats at load
         small = sum(built.census.weight_tensors.get(f"int{bits}", 0) for bits in (4, 8))
         others = sum(built.census.weight_tensors.values()) - small
         assert small > 0
         assert others <= len(built.kept_float)
 
 
-@pytest.mark.parametrize("name", recipe_names())
-def test_a_recipe_that_is_not_expressible_is_refused(
-    name: str, converted: Converted, attempt: Attempt, maker: Tools, tmp_path: Path
-) -> None:
-    if name in attempt.builds:
-        return
-    out = tmp_path / f"build{TARGETS[converted.target].SUFFIX}"
-    with pytest.raises(PalmtopError, match="expressible"):
-        isolate(maker, DEADLINE_S, jobs.quantize, converted.target, converted.model, load_recipe(name), {}, out)
-
-
-@pytest.mark.parametrize("name", [name for name in recipe_names() if not load_recipe(name).is_float])
-def test_tap_shows_what_is_computed(name: str, attempt: Attempt) -> None:
+def check_tap(recipe: Recipe, built: jobs.Built) -> None:
     """A tap of a build has the names of the float artefact's, and values near them."""
-    if name not in attempt.builds:
-        return
-    tapped = attempt.builds[name].tapped
+    tapped = built.tapped
     assert tapped is not None
     assert tapped.times == (4,)
     assert set(tapped.built_names) <= set(tapped.float_names)
     merged = set(tapped.float_names) - set(tapped.built_names) - set(tapped.built_outputs)
     assert len(tapped.built_names) >= 0.8 * (len(tapped.float_names) - len(merged))
     assert len(merged) <= 0.5 * len(tapped.float_names)
-    assert min(tapped.sqnr_db.values()) > least_db(load_recipe(name)) - 5
+    assert min(tapped.sqnr_db.values()) > least_db(recipe) - 5
     assert max(tapped.sqnr_db.values()) > min(tapped.sqnr_db.values())
-
-
-def test_calibration_sees_what_a_tap_shows(converted: Converted, maker: Tools) -> None:
-    module = TARGETS[converted.target]
-    if module.not_expressible(load_recipe("static-int8")) is not None:
-        return
-    known = (converted.target, converted.model, converted.signature, converted.source)
-    shown = isolate(maker, DEADLINE_S, jobs.shown, *known, converted.data)
-    assert sorted(shown.calibrated) == sorted(shown.tapped)
-    assert shown.same_values
-
-
-def test_static_recipes_refuse_to_work_without_ranges(converted: Converted, maker: Tools, tmp_path: Path) -> None:
-    out = tmp_path / f"build{TARGETS[converted.target].SUFFIX}"
-    with pytest.raises(PalmtopError):
-        isolate(
-            maker, DEADLINE_S, jobs.quantize, converted.target, converted.model, load_recipe("static-int8"), {}, out
-        )

@@ -30,11 +30,11 @@ ARGUMENTS = (
 )  # fmt: skip
 
 PAGES: dict[str, Callable[[], str]] = {
-    "run": lambda: html.render(document_of(samples.warm_run())),
+    "run": lambda: samples.page("warm"),
     "comparison": lambda: html.render_comparison(compared_samples.unlike_comparison()),
     "history": lambda: html.render_history(compared_samples.history()),
     "long": lambda: html.render(document_of(samples.big_run(132))),
-    "hostile-run": lambda: html.render(document_of(samples.hostile_run())),
+    "hostile-run": lambda: samples.page("hostile"),
     "hostile-comparison": lambda: html.render_comparison(compared_samples.hostile_comparison()),
     "hostile-history": lambda: html.render_history(compared_samples.hostile_history()),
 }

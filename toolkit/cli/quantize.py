@@ -163,7 +163,7 @@ def _page(manifest: Manifest, out: Path) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    from toolkit.stages import calibration_report
+    from toolkit.stages import calibration_report, care
 
     baseline = {build.target: build.size_bytes for build in manifest.builds if build.recipe == "float32"}
     rows = [
@@ -178,6 +178,7 @@ def _page(manifest: Manifest, out: Path) -> RenderableType:
     ]
     notes = [f"{one.recipe} is not expressible on {one.target}: {one.reason}" for one in manifest.not_expressible]
     notes += _failed(manifest)
+    notes += [f"{build.id}: {care.words(step)}" for build in manifest.builds for step in build.care if step.kept]
     if manifest.calibration is not None and manifest.calibration.report is not None:
         notes += calibration_report.lines(manifest.calibration.report, manifest.calibration.samples)
     following = [f"Next: palmtop verify {out} -d LABELLED"] if manifest.builds else []

@@ -170,13 +170,17 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceModel:
-    """The user's trained model, recognised and read. ``shapes`` are the sizes the user gave to unknown axes."""
+    """The user's trained model, recognised and read.
+
+    ``shapes`` are the sizes the user gave to unknown axes, ``toolchain`` the libraries that read it.
+    """
 
     name: str
     format: str
     blob: Blob
     signature: Signature
     shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    toolchain: tuple[ToolVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +259,24 @@ class CalibratedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CareStep:
+    """Something that was tried for a build's accuracy, what it brought, and whether the build has it.
+
+    ``layers`` is how many it changes. ``before_db`` and ``after_db`` are the mean SQNR of the outputs against the float
+    artefact, without and with it, over ``samples`` of the calibration data. Where it could not be tried ``reason`` says
+    why, and the figures are 0.
+    """
+
+    step: str
+    kept: bool
+    layers: int = 0
+    samples: int = 0
+    before_db: float = 0.0
+    after_db: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizedModel:
     """One build: what ships."""
 
@@ -265,6 +287,7 @@ class QuantizedModel:
     kept_float: tuple[KeptFloat, ...]
     requirements: Requirements
     census: Census | None = None
+    care: tuple[CareStep, ...] = ()
 
     @property
     def id(self) -> str:

@@ -52,11 +52,13 @@ class Choice:
     """What a recipe means on one artefact, by layer name.
 
     ``floats`` maps the layers that stay float to the pattern that says so; ``overrides`` the layers that are quantized
-    otherwise to what they get, with every setting filled in that any override gave.
+    otherwise to what they get, with every setting filled in that any override gave. ``halves`` are those of ``floats``
+    whose weights are to be stored in 16 bits.
     """
 
     floats: Mapping[str, str]
     overrides: Mapping[str, Override]
+    halves: frozenset[str] = frozenset()
 
 
 def choose(recipe: Recipe, layers: Sequence[Layer], target: str) -> Choice:
@@ -67,17 +69,23 @@ def choose(recipe: Recipe, layers: Sequence[Layer], target: str) -> Choice:
     """
     floats: dict[str, str] = {}
     overrides: dict[str, Override] = {}
+    halves: set[str] = set()
     for pattern in recipe.keep_float:
         floats |= dict.fromkeys(matching(pattern, layers, target), pattern)
     for override in recipe.overrides:
         names = {name: pattern for pattern in override.layers for name in matching(pattern, layers, target)}
-        if override.weight_bits == 32:
+        if override.weight_bits in (16, 32):
             floats |= names
+            halves = halves | names.keys() if override.weight_bits == 16 else halves - names.keys()
             continue
         for name in names:
             overrides[name] = _over(overrides.get(name), override)
             floats.pop(name, None)
-    return Choice(floats=floats, overrides={name: over for name, over in overrides.items() if name not in floats})
+    return Choice(
+        floats=floats,
+        overrides={name: over for name, over in overrides.items() if name not in floats},
+        halves=frozenset(halves & floats.keys()),
+    )
 
 
 def _over(earlier: Override | None, later: Override) -> Override:

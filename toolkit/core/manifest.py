@@ -15,6 +15,7 @@ from typing import Literal
 from toolkit.core import codec, store
 from toolkit.core.artifacts import (
     CalibrationReport,
+    CareStep,
     Census,
     KeptFloat,
     LayerError,
@@ -26,6 +27,7 @@ from toolkit.core.artifacts import (
     Verdict,
 )
 from toolkit.core.errors import ModelError, SettingsError
+from toolkit.core.precision import SearchEntry, SensitivityEntry
 
 FILE = "build.json"
 SCHEMA = 1
@@ -71,6 +73,34 @@ class ErrorEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateEntry:
+    """How `palmtop search` found a build, and what certifies its drop (docs/search.md).
+
+    ``recipe`` is the file beside ``build.json`` that makes the build again, ``words`` what it is. Candidates were
+    chosen by ``test`` on ``selection_samples``; ``[low, high]`` bounds the drop on ``certification_samples`` that took
+    no part in choosing, each end at ``confidence``, by ``method``. ``full_bytes`` is the size with every layer in 8
+    bits, 0 where that cannot be built. ``evaluations`` counts the builds that were run.
+    """
+
+    recipe: str
+    words: str
+    objective: str
+    metric: str
+    max_drop: float
+    confidence: float
+    drop: float
+    low: float
+    high: float
+    method: str
+    test: str
+    selection_samples: int
+    certification_samples: int
+    full_bytes: int
+    evaluations: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BuildEntry:
     """One build. ``tensor_errors``, ``score``, ``golden``, ``verdict`` and what follows are filled by verification.
 
@@ -78,7 +108,9 @@ class BuildEntry:
     build that did not run. ``layer_errors`` are the worst first, empty for a float build; where they could not be
     measured ``layer_errors_note`` says why. ``activation_mode`` is the recipe's: with ``none`` a build computes in
     float whatever its weights are; empty in files of before it was kept. ``census`` is None for a float build, for a
-    target that cannot see what its runtime makes of a build, and in such files.
+    target that cannot see what its runtime makes of a build, and in such files. ``certificate`` is that of a search.
+    ``care`` is what was tried for the build's accuracy beyond quantizing it (docs/recipes.md). ``deflated_bytes`` is
+    what it takes in a compressed download (:func:`toolkit.core.store.deflated_size_of`), 0 where that was not kept.
     """
 
     id: str
@@ -100,7 +132,10 @@ class BuildEntry:
     layer_errors: tuple[LayerError, ...] = ()
     layer_errors_note: str = ""
     activation_mode: Literal["static", "dynamic", "none", ""] = ""
+    deflated_bytes: int = 0
     census: Census | None = None
+    care: tuple[CareStep, ...] = ()
+    certificate: CertificateEntry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +159,7 @@ class FailedBuild:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The whole of ``build.json``."""
+    """The whole of ``build.json``; ``sensitivity`` and ``search`` are there where a search made the builds."""
 
     schema: Literal[1] = 1
     palmtop: str
@@ -137,6 +172,8 @@ class Manifest:
     not_expressible: tuple[NotExpressible, ...] = ()
     failed: tuple[FailedBuild, ...] = ()
     inputs_key: str = ""
+    sensitivity: SensitivityEntry | None = None
+    search: SearchEntry | None = None
 
 
 def read(folder: Path) -> Manifest:

@@ -60,13 +60,14 @@ class Session(Protocol):
 class Source(Protocol):
     """A model format a user may bring.
 
-    Three functions are optional. ``files(path: Path) -> tuple[Path, ...]``, *cheap*: the model file first and then the
+    Four functions are optional. ``files(path: Path) -> tuple[Path, ...]``, *cheap*: the model file first and then the
     files beside it that its content lies in too; without it a model is its one file. What it names is hashed to know
     the model again. It names only files that exist and does not raise on a damaged one. ``takes(path: Path) -> bool``,
     *cheap*: whether a path that need not exist as it stands names a model in another way, such as
     ``FOLDER:SIGNATURE``. ``freeze(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> str``: for a model that
     code makes, write it once as a file of the format, which stands for the model from then on, and return the hash of
-    its content.
+    its content. ``read_with(path: Path) -> tuple[ToolVersion, ...]``: the libraries that :func:`read`, called just
+    before in the same process, needed for this model, where they are not all of :func:`toolchain`.
     """
 
     SUFFIXES: tuple[str, ...]
@@ -116,6 +117,21 @@ class Target(Protocol):
     activations of rank four or more (1 unless it is there). ``SYMMETRIC_ACTIVATION_BITS`` lists the widths whose
     integers reach equally far to both sides of zero (none unless it is there); range methods that weigh rounding
     against clipping want to know.
+
+    ``RELATED_SUFFIXES``, which is optional, are endings of files that it does not execute but knows to refuse.
+
+    Three functions are optional. ``learned_weights(model: Path) -> Iterator[tuple[str, Array, int]]`` reads a float
+    artefact and yields, in the order of execution, each layer with weights by the name that recipes know it by, its
+    float weights, and their axis of output channels. Without it the costs of layers cannot be carried over from another
+    target.
+
+    Two more make bias correction possible: ``linear_layers(model: Path) -> tuple[LinearLayer, ...]`` shows the layers
+    of an artefact that are linear in their input (:mod:`toolkit.core.linear`), dequantized, a build's with the names of
+    the float artefact's; ``correct_biases(model: Path, shifts: Mapping[str, Array], out: Path) -> None`` writes a copy
+    with ``shifts``, float64 [outputs] by layer, added to the biases of those that have one. With two further ones
+    layers can be equalised (:mod:`toolkit.core.equalization`): ``links(model: Path) -> tuple[Link, ...]`` and
+    ``rewrite(model: Path, layers: Iterable[LinearLayer], out: Path) -> None``, which writes a float artefact whose
+    layers of those names have other weights and biases.
     """
 
     SUFFIX: str

@@ -20,11 +20,11 @@ class Override:
     """What some layers get in place of the recipe's own; None leaves the recipe's.
 
     ``layers`` are patterns as in :mod:`toolkit.core.layers`. Where two overrides name a layer, the later one counts.
-    ``weight_bits`` of 32 keeps the layer in float, activations included.
+    ``weight_bits`` of 32 keeps the layer in float, activations included; so does 16, its weights stored in 16 bits.
     """
 
     layers: tuple[str, ...]
-    weight_bits: Literal[4, 8, 32] | None = None
+    weight_bits: Literal[4, 8, 16, 32] | None = None
     activation_bits: Literal[8, 16] | None = None
     granularity: Literal["tensor", "channel"] | None = None
     symmetric: bool | None = None
@@ -41,6 +41,11 @@ class Recipe:
     ``range_method`` is how activation ranges follow from the data. ``io`` is the type of the build's own inputs and
     outputs that are float in the source: ``int8`` stands for the runtime's 8-bit type. ``keep_float`` names layers
     that are not quantized, ``overrides`` those that are quantized otherwise (:mod:`toolkit.core.layers`).
+    ``equalize`` balances the channels of layers in a row before calibration, so that one scale a tensor serves them all
+    (:mod:`toolkit.core.equalization`); ``auto`` tries it where weights have one scale a tensor, and keeps it where that
+    brings the build's outputs closer to the float model's.
+    ``bias_correction`` takes out of each layer's outputs by how much quantization moved their means over the data;
+    ``auto`` keeps it where that brings the build's outputs closer to the float model's.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Recipe:
     table: Literal["kmeans", "uniform"] = "kmeans"
     range_method: Literal["minmax", "moving_average", "percentile", "entropy", "mse"] = "minmax"
     io: Literal["float", "int8"] = "float"
+    equalize: Literal[True, False, "auto"] = "auto"
+    bias_correction: Literal[True, False, "auto"] = "auto"
     keep_float: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
 
@@ -109,6 +116,8 @@ def contradiction(recipe: Recipe) -> str:
         (recipe.is_float and recipe.scheme != "affine", "float weights have no look-up table"),
         (recipe.io == "int8" and (mode, bits) != ("static", 8), "io int8 wants static 8-bit activations"),
         (size < BLOCK_MIN or size & (size - 1) != 0, f"block_size is a power of two from {BLOCK_MIN} on, not {size}"),
+        (recipe.is_float and recipe.equalize is True, "float layers have no scale to share"),
+        (recipe.is_float and recipe.bias_correction is True, "float layers have nothing to correct"),
         (recipe.is_float and bool(recipe.keep_float or recipe.overrides), "nothing is quantized, so no layer differs"),
     )
     found = next((fault for holds, fault in faults if holds), "")

@@ -17,6 +17,8 @@ def source_name(spec: TensorSpec) -> str:
 def bind(feeds: Feeds, signature: Signature) -> dict[str, Array]:
     """Turn arrays by the source's input names into arrays by the artefact's, axes and dtype as it wants them.
 
+    A scalar becomes a single element where the artefact wants one.
+
     Raises:
         DataError: an input is missing, or its values do not fit the artefact's dtype or shape.
     """
@@ -28,6 +30,8 @@ def bind(feeds: Feeds, signature: Signature) -> dict[str, Array]:
         array = feeds[name]
         if spec.perm:
             array = np.transpose(array, spec.perm)
+        if array.shape == () and spec.shape == (1,):  # Core ML takes no scalars
+            array = np.reshape(array, (1,))
         bound[spec.name] = np.asarray(_cast(array, spec), order="C")  # keeps arrays without axes as they are
     return bound
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -59,6 +60,18 @@ def size_of(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
     return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+
+
+def deflated_size_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder, each compressed by DEFLATE (RFC 1951) at level 6."""
+    total = 0
+    for file in [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file()):
+        packer = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+        with file.open("rb") as raw:
+            while chunk := raw.read(1 << 20):
+                total += len(packer.compress(chunk))
+        total += len(packer.flush())
+    return total
 
 
 def blob_of(path: Path) -> Blob:

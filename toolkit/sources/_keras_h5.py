@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.sources.base import cannot_read, one_line
 
 SUFFIXES = (".h5", ".hdf5")
+LIMIT_BYTES = 2 << 30
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _END_AT = {0: 40, 1: 44, 2: 28, 3: 28}
@@ -28,6 +29,8 @@ def fault(path: Path) -> str | None:
     if place is None:
         return "it is a damaged HDF5 file"
     length, size = int.from_bytes(head[place : place + 8], "little"), path.stat().st_size
+    if size > LIMIT_BYTES:
+        return "it is larger than 2 GB, the most that mobile formats hold"
     return None if length <= size else f"it is cut short: it needs {length:,} bytes and has {size:,}"
 
 

@@ -13,6 +13,7 @@ from toolkit.sources.base import cannot_read, one_line
 LIMIT_BYTES = (2 << 30) - 1
 """Protobuf's limit for one message, and so for a model that travels in one piece."""
 
+_TOO_BIG = "with its weights it is larger than 2 GB, the most that ONNX in one piece and the mobile formats hold"
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Field numbers of ModelProto and their wire types (0 varint, 2 length-delimited), from onnx.proto3."""
 _GRAPH_FIELD = 7
@@ -28,6 +29,8 @@ _INTEGER_OPERATORS = (
     "QAttention",
     "QGemm",
 )
+_OWN_WEIGHT = "~int8"
+"""In the name of a weight that palmtop itself stored in 8 bits, for a Cast to unpack."""
 _DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "ai.onnx.preview.training")
 
 
@@ -92,6 +95,13 @@ def _lies_in(folder: Path, place: Path) -> bool:
         return False  # no name a file can have, such as one that is too long
 
 
+def too_big(path: Path) -> str | None:
+    """Say so when the file and those that its weights lie in are together larger than a model may be."""
+    own = path.stat().st_size
+    beside = 0 if own > LIMIT_BYTES else sum(file.stat().st_size for file in external_files(path))
+    return _TOO_BIG if own + beside > LIMIT_BYTES else None
+
+
 def load(path: Path) -> Any:
     """Return the checked ``ModelProto``, weights in memory, initializers no longer listed as inputs.
 
@@ -138,11 +148,7 @@ def _varint(file: BinaryIO) -> int | None:
 
 
 def _too_big(path: Path) -> ModelError:
-    return cannot_read(
-        path,
-        "with its weights it is larger than 2 GB, the most that ONNX in one piece and the mobile formats hold",
-        "Choose a smaller model.",
-    )
+    return cannot_read(path, _TOO_BIG, "Choose a smaller model.")
 
 
 def _check_versions(path: Path, model: Any) -> None:
@@ -167,16 +173,15 @@ def _check_versions(path: Path, model: Any) -> None:
 
 
 def _check_precision(path: Path, model: Any) -> None:
-    import onnx
-
     local = {(function.domain, function.name) for function in model.functions}
     for node in _nodes(model):
         kind = node.op_type
-        if kind in _INTEGER_OPERATORS or kind.endswith("Integer") or kind.startswith("QLinear"):
+        unpacks = kind == "Cast" and _OWN_WEIGHT in node.input[0]
+        if unpacks or kind in _INTEGER_OPERATORS or kind.endswith("Integer") or kind.startswith("QLinear"):
             raise cannot_read(
                 path,
                 f"it already is an INT8 model: its node {node.name or node.output[0]!r} is a {kind}",
-                "Give palmtop the float model it was made from.",
+                "Give palmtop the float model it was made from; or `palmtop tune FILE -o DIR`, which keeps its ranges.",
             )
         if node.domain not in _DOMAINS and (node.domain, kind) not in local:
             raise cannot_read(
@@ -184,15 +189,31 @@ def _check_precision(path: Path, model: Any) -> None:
                 f"its node {node.name or node.output[0]!r} is the custom operator {node.domain}.{kind}",
                 "Export it again with standard ONNX operators.",
             )
+    _check_dtypes(path, model)
+
+
+def _check_dtypes(path: Path, model: Any) -> None:
+    """Refuse inputs and weights of half or double precision; small doubles belong to the arithmetic of sizes."""
+    import onnx
+
     half = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
-    weights = [(tensor.name, tensor.data_type) for tensor in _tensors(model)]
-    inputs = [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
-    for name, dtype in (*weights, *inputs):
-        if dtype in half:
+    odd = {**half, onnx.TensorProto.DOUBLE: "float64"}
+    for tensor in _tensors(model):
+        if tensor.data_type in half or (tensor.data_type in odd and len(tensor.dims) > 1):
+            word = odd[tensor.data_type]
             raise cannot_read(
                 path,
-                f"{half[dtype]} weights: {name or 'a constant'!r} is {half[dtype]}, and palmtop quantizes from float32",
+                f"{word} weights: {tensor.name or 'a constant'!r} is {word}, and palmtop quantizes from float32",
                 "Export the model again in float32.",
+            )
+    weights = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        dtype = value.type.tensor_type.elem_type
+        if dtype in odd and value.name not in weights:
+            raise cannot_read(
+                path,
+                f"its input {value.name!r} is {odd[dtype]}, and palmtop quantizes models of float32",
+                "Export the model again in float32, its inputs too.",
             )
 
 

@@ -28,6 +28,7 @@ _MODEL = re.compile(r"[^/]+/models/[^/]+\.json")
 _PICKLED = re.compile(r"[^/]+/data/(weights|constants)/(.*\.pt|custom_obj_\d+|opaque_obj_\d+)")
 _SAMPLES = re.compile(r"[^/]+/data/sample_inputs/[^/]+\.pt")
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims|higher_order)(\.\w+)+|_operator\.\w+|math\.\w+|torch\.sym_\w+")
+_ROUNDING = re.compile(r"torch\.ops\.quantized_decomposed\.(de)?quantize_per_(tensor|channel)\.(default|tensor)")
 _SIZE_WORDS = {
     "Symbol",
     "Integer",
@@ -88,8 +89,8 @@ def fault(path: Path) -> str | None:
     return "it is a zip archive without a model, so no PyTorch export"
 
 
-def vetted(path: Path) -> io.BytesIO:
-    """Return a copy of the archive that PyTorch may load.
+def vetted(path: Path, *, rounded: bool = False) -> io.BytesIO:
+    """Return a copy of the archive that PyTorch may load; ``rounded`` lets it quantize and dequantize tensors.
 
     Raises:
         ModelError: it is damaged, larger than 2 GB, or holds something that would be unpickled or evaluated, or an
@@ -104,7 +105,7 @@ def vetted(path: Path) -> io.BytesIO:
             _check_contents(path, archive)
             for item in archive.infolist():
                 content = archive.read(item)
-                _check_member(path, item.filename, content)
+                _check_member(path, item.filename, content, rounded=rounded)
                 made.writestr(zipfile.ZipInfo(item.filename), content)
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RecursionError) as error:
         raise cannot_read(path, f"it is damaged ({one_line(error)})", "Copy or export the file again.") from error
@@ -125,14 +126,14 @@ def _check_contents(path: Path, archive: zipfile.ZipFile) -> None:
         raise cannot_read(path, f"it holds {len(models)} models", "Save one model a file with torch.export.save.")
 
 
-def _check_member(path: Path, name: str, content: bytes) -> None:
+def _check_member(path: Path, name: str, content: bytes, *, rounded: bool) -> None:
     if _PICKLED.fullmatch(name):
         raise _pickled(path, name)
     if _SAMPLES.fullmatch(name):
         _check_samples(path, name, content)
     if name.endswith(".json"):
         for item in _objects(json.loads(content)):
-            _check_object(path, item)
+            _check_object(path, item, rounded=rounded)
 
 
 def _check_samples(path: Path, name: str, content: bytes) -> None:
@@ -150,14 +151,17 @@ def _pickled(path: Path, name: str) -> ModelError:
     )
 
 
-def _check_object(path: Path, item: dict[str, Any]) -> None:
+def _check_object(path: Path, item: dict[str, Any], *, rounded: bool) -> None:
     if item.get("use_pickle"):
         raise _pickled(path, str(item.get("path_name")))
     target = item.get("target")
-    if isinstance(target, str) and "inputs" in item and not _OPERATOR.fullmatch(target):
+    known = isinstance(target, str) and rounded and _ROUNDING.fullmatch(target)
+    if isinstance(target, str) and "inputs" in item and not known and not _OPERATOR.fullmatch(target):
         if "quantized" in target or "torchao" in target:
             raise cannot_read(
-                path, f"it is quantized already: it calls {target}", "Give palmtop the float model it was made from."
+                path,
+                f"it is quantized already: it calls {target}",
+                "Give palmtop the float model it was made from; or `palmtop tune FILE -o DIR`, which keeps its ranges.",
             )
         raise cannot_read(
             path,

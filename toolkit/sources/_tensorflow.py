@@ -47,7 +47,9 @@ def save(traced: Traced, out: Path) -> None:
     """Write a SavedModel folder with the one signature ``serving_default``, static shapes, constants for variables."""
     import tensorflow as tf
 
-    tf.saved_model.save(tf.Module(), str(out), signatures={SIGNATURE_KEY: _frozen(traced)})
+    # gradients are of no use here, and those that Keras writes for silu cannot be saved with frozen variables
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(tf.Module(), str(out), signatures={SIGNATURE_KEY: _frozen(traced)}, options=options)
 
 
 def check_form(form: str, forms: tuple[str, ...], what: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.core.errors import ModelError
-from toolkit.sources.base import one_line
+from toolkit.sources.base import cannot_read, one_line
 
 WHAT_TO_RETURN = (
     "Return `model, (example,)`: the torch.nn.Module and a tuple of example tensors (or a dictionary of them by the "
@@ -83,6 +83,24 @@ def call(place: Place) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
             hint="Run it in Python by itself first; it is called without arguments.",
         ) from error
     return _unpacked(what, made)
+
+
+def exported(path: Path, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Trace a module by ``torch.export``.
+
+    Raises:
+        ModelError: it cannot be traced.
+    """
+    import torch
+
+    try:
+        return torch.export.export(model, args, kwargs, strict=False)
+    except Exception as error:  # tracing runs the model's own code
+        raise cannot_read(
+            path,
+            f"torch.export cannot trace the model: {type(error).__name__}: {one_line(error)}",
+            "Make it traceable (no branching on values), or export it to ONNX yourself and give palmtop the .onnx.",
+        ) from error
 
 
 def _unpacked(what: str, made: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:

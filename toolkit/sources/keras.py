@@ -5,6 +5,7 @@ An HDF5 file that Keras 3 cannot read is read by Keras 2 where that is installed
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from toolkit.core import pins
 from toolkit.core.artifacts import Signature, ToolVersion
 from toolkit.core.ports import Session
 from toolkit.sources import _keras_h5
@@ -64,6 +66,26 @@ def recognises(path: Path) -> str | None:
     return None
 
 
+def files(path: Path) -> tuple[Path, ...]:
+    """Name the file, and the ranges that it was trained with if it brings any."""
+    return pins.files(path)
+
+
+def load(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
+    """Return the checked ``keras.Model``, for training.
+
+    Raises:
+        ModelError: as :func:`read`; or Keras 3 cannot read it and Keras 2 did.
+    """
+    import keras
+
+    model = _load.__wrapped__(path)  # one of its own: training changes it, and sessions share theirs
+    if not isinstance(model, keras.Model):
+        raise cannot_read(path, "only Keras 2 can read it, and palmtop trains Keras 3 models", _SAVE_AGAIN)
+    check_shape_names(shapes, identifiers([str(tensor.name) for tensor in _inputs(path, model)]))
+    return model
+
+
 def read(path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:
     """Return the model's signature: input layers' and output layers' names, batch 1.
 
@@ -72,6 +94,14 @@ def read(path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:
             an input axis other than the batch is unknown.
     """
     return _traced(path, shapes).signature
+
+
+def read_with(path: Path) -> tuple[ToolVersion, ...]:
+    """Name the Keras that could read the model, and TensorFlow; the float reference is executed by the same."""
+    import keras
+
+    reader = "keras" if isinstance(_load(path), keras.Model) else "tf-keras"
+    return tuple(ToolVersion(name=name, version=importlib.metadata.version(name)) for name in (reader, "tensorflow"))
 
 
 def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path) -> None:
@@ -136,6 +166,7 @@ def _packed(model: Any, tensors: tuple[Any, ...]) -> Any:
     return keras.tree.pack_sequence_as(model.input, list(tensors))
 
 
+@functools.lru_cache(maxsize=1)
 def _load(path: Path) -> Any:
     wrong = recognises(path)
     if wrong is not None:
@@ -254,11 +285,11 @@ def _check_old_object(path: Path, item: dict[str, Any]) -> None:
         kind in _ONLY_KERAS_2 or kind.startswith("__") or "module" in item or any(hasattr(room, kind) for room in rooms)
     )
     if not known and "config" in item:
-        raise cannot_read(
-            path,
-            f"it holds the custom object {kind}, whose code is not in the file",
-            "Rebuild that part with built-in Keras layers, or export the model to ONNX, and try again.",
-        )
+        trained = kind in ("QuantizeLayer", "QuantizeWrapper", "QuantizeWrapperV2")
+        hint = "Rebuild that part with built-in Keras layers, or export the model to ONNX, and try again."
+        if trained:
+            hint = "It was trained for quantization: `palmtop tune FILE -o DIR` converts it and keeps its ranges."
+        raise cannot_read(path, f"it holds the custom object {kind}, whose code is not in the file", hint)
 
 
 def _check_weights(path: Path, model: Any) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.core import pins
 from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Array, Feeds, Session
 from toolkit.core.probe import probe_feeds
 from toolkit.core.signature import check_feeds
 from toolkit.sources import _onnx_form
-from toolkit.sources._onnx_file import external_files, load, outer_fault
+from toolkit.sources._onnx_file import external_files, load, outer_fault, too_big
 from toolkit.sources.base import (
     cannot_read,
     check_shape_names,
@@ -39,12 +40,13 @@ def recognises(path: Path) -> str | None:
         if other is not None:
             return f"it is {other}, not an ONNX model"
         file.seek(0)
-        return outer_fault(file, path.stat().st_size)
+        fault = outer_fault(file, path.stat().st_size)
+    return fault or too_big(path)
 
 
 def files(path: Path) -> tuple[Path, ...]:
-    """Return the file and the files of its external data."""
-    return (path, *external_files(path))
+    """Return the file, the files of its external data, and the ranges that it was trained with if it brings any."""
+    return (*pins.files(path), *external_files(path))
 
 
 def read(path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:

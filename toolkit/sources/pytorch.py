@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolkit.core import pins
 from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
 from toolkit.core.errors import ModelError, ToolMissing
 from toolkit.core.ports import Array, Feeds, Session
@@ -63,6 +64,53 @@ def recognises(path: Path) -> str | None:
         other = foreign_format(head)
         return f"it is {other}, not a PyTorch export" if other else "it is not a PyTorch export (a zip file)"
     return _pt2_file.fault(path)
+
+
+def files(path: Path) -> tuple[Path, ...]:
+    """Name the file, and the ranges that it was trained with if it brings any."""
+    return pins.files(path)
+
+
+def load(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
+    """Return the checked ``ExportedProgram``, every size fixed, for training.
+
+    Raises:
+        ModelError: as :func:`read`.
+        ToolMissing: PyTorch is not installed.
+    """
+    return _program(path, shapes)
+
+
+def load_rounded(path: Path) -> Any:
+    """Return the program of a file that quantizes and dequantizes tensors besides what any program may do.
+
+    Raises:
+        ModelError: it is damaged, or holds something else that is foreign.
+        ToolMissing: PyTorch is not installed.
+    """
+    _need_torch()
+    import torch
+    from torch.ao.quantization.fx import _decomposed  # noqa: F401  (registers the operators)
+
+    archive = _pt2_file.vetted(path, rounded=True)
+    try:
+        return torch.export.load(archive)
+    except Exception as error:  # as :func:`_program`
+        raise cannot_read(path, f"PyTorch says: {one_line(error)}", _pt2_file.EXPORT_AGAIN) from error
+
+
+def call(path: Path) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    """Run the function that a path names and return its module with example inputs, not exported.
+
+    Raises:
+        ModelError: the path names no function, or it fails.
+        ToolMissing: PyTorch is not installed.
+    """
+    _need_torch()
+    place = _torch_code.place_of(path)
+    if place is None:
+        raise ModelError(f"{path} names no function.", hint="Name it MODULE:FUNCTION or FILE.py:FUNCTION.")
+    return _torch_code.call(place)
 
 
 def freeze(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> str:
@@ -188,19 +236,23 @@ def _session(path: Path, shapes: dict[str, tuple[int, ...]]) -> TorchSession:
         ) from error
 
 
-def _program(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
-    """Return the checked ``ExportedProgram``, every size fixed."""
+def _need_torch() -> None:
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("onnxscript") is None:
         raise ToolMissing(
             "PyTorch models need PyTorch and onnxscript, which are not installed.",
             hint="Run: pip install 'palmtop[torch]'",
         )
+
+
+def _program(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
+    """Return the checked ``ExportedProgram``, every size fixed."""
+    _need_torch()
     import torch
 
     place = _torch_code.place_of(path)
     if place is not None:
         model, args, kwargs = _torch_code.call(place)
-        program = _exported(path, model, args, kwargs)
+        program = _torch_code.exported(path, model, args, kwargs)
     else:
         wrong = recognises(path)
         if wrong is not None:
@@ -215,19 +267,6 @@ def _program(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
     _check_weights(path, program)
     _check_nodes(path, program)
     return _fixed(path, program, shapes)
-
-
-def _exported(path: Path, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    import torch
-
-    try:
-        return torch.export.export(model, args, kwargs, strict=False)
-    except Exception as error:  # tracing runs the model's own code
-        raise cannot_read(
-            path,
-            f"torch.export cannot trace the model: {type(error).__name__}: {one_line(error)}",
-            "Make it traceable (no branching on values), or export it to ONNX yourself and give palmtop the .onnx.",
-        ) from error
 
 
 def _fixed(path: Path, program: Any, shapes: dict[str, tuple[int, ...]]) -> Any:

@@ -44,7 +44,7 @@ _OUTSIDE = (
 )
 """Beginnings or ends of operators that reach outside the model. The saver's own, such as RestoreV2, every model has."""
 _QUANTIZED = ("Quantize", "Dequantize", "FakeQuant", "Uniform")
-_HALF = ("float16", "bfloat16")
+_ODD = ("float16", "bfloat16", "float64")
 _SAVE_AGAIN = "Write it again with `model.export('FOLDER')` or `tf.saved_model.save`."
 
 
@@ -118,8 +118,8 @@ def _outer_fault(file: Path) -> str | None:
     size = file.stat().st_size
     if size == 0:
         return f"its {GRAPH_FILE} is empty"
-    if size > _LIMIT_BYTES:
-        return f"its {GRAPH_FILE} is larger than 2 GB"
+    if size + sum(part.stat().st_size for part in (file.parent / "variables").glob("*.data-*")) > _LIMIT_BYTES:
+        return "with its variables it is larger than 2 GB, the most that mobile formats hold"
     raw = file.read_bytes()
     position, graphs = 0, 0
     while position < size:
@@ -281,7 +281,12 @@ def _check_graphs(folder: Path, message: Any) -> None:
                     "Give palmtop the float model it was made from.",
                 )
             found = dtypes.as_dtype(node.attr["dtype"].type).name if node.attr["dtype"].type else ""
-            if kind in ("Const", "VarHandleOp", "VariableV2", "Placeholder") and found in _HALF:
+            kept = (
+                ("VarHandleOp", "VariableV2")
+                if found == "float64"
+                else ("Const", "Placeholder", "VarHandleOp", "VariableV2")
+            )
+            if kind in kept and found in _ODD:
                 raise cannot_read(
                     folder,
                     f"{found} weights: {name!r} is {found}, and palmtop quantizes from float32",

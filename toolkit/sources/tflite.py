@@ -225,8 +225,8 @@ def _check_precision(path: Path, runtime: Any) -> None:
                 path, f"it already is an INT8 model: its tensor {name!r} is quantized ({kind})",
                 "Give palmtop the float model it was made from.",
             )  # fmt: skip
-        if kind == "float16":
-            raise cannot_read(path, f"float16 weights: {name!r} is float16, and palmtop quantizes from float32", _AGAIN)
+        if kind == "float16" or (kind == "float64" and len(detail["shape"]) > 1):
+            raise cannot_read(path, f"{kind} weights: {name!r} is {kind}, and palmtop quantizes from float32", _AGAIN)
 
 
 def _tensors(path: Path, runtime: Any) -> tuple[tuple[_Tensor, ...], tuple[_Tensor, ...]]:

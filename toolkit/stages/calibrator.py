@@ -27,7 +27,7 @@ from toolkit.core.errors import SettingsError
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
 from toolkit.ranges.base import Grid, RangeMethod, Seen
-from toolkit.stages import calibrating, calibration_report, statistics
+from toolkit.stages import calibrating, calibration_report, pinned, statistics
 from toolkit.stages.order import RANGES, Build, Calibrated, Converted, failed, made_by, news, target_of
 from toolkit.stages.parallel import Failure, each, needs_of
 
@@ -76,7 +76,12 @@ def calibrate(converted: Converted, tools: Tools) -> Calibrated:
             hungry.setdefault(build.target, []).append(build)
     passes = _passes(converted, hungry, tools)
     wants = tuple(dict.fromkeys(_Want.of(build) for builds in hungry.values() for build in builds))
-    learned = dict(zip(wants, each(wants, lambda want: _learned(want, passes, tools), order.request.jobs), strict=True))
+    held = {target: _held(converted.models[target], tools) for target in hungry}
+
+    def learn(want: _Want) -> _Ranges | Failure:
+        return _learned(want, passes, held[want.target], tools)
+
+    learned = dict(zip(wants, each(wants, learn, order.request.jobs), strict=True))
     models, gone = [], list(converted.failed)
     for build in alive:
         outcome = learned[_Want.of(build)] if build.recipe.needs_data else None
@@ -134,24 +139,36 @@ def _statistics(base: FloatModel, data: DataRef, builds: list[Build], tools: Too
     return tools.store.memo("calibrate/2", inputs, _Statistics, produce)
 
 
-def _learned(want: _Want, passes: dict[str, _Statistics | Failure], tools: Tools) -> _Ranges | Failure:
+def _held(base: FloatModel, tools: Tools) -> dict[str, Range] | Failure:
+    """Return the ranges that a model was trained with; a fault of theirs is a fault of that target's builds."""
+    (found,) = each([base], lambda model: pinned.of(model, tools).ranges, 1)
+    return found
+
+
+def _learned(
+    want: _Want, passes: dict[str, _Statistics | Failure], held: dict[str, Range] | Failure, tools: Tools
+) -> _Ranges | Failure:
     found = passes[want.target]
-    return found if isinstance(found, Failure) else _ranges(found.blob, want, tools)
+    if isinstance(found, Failure):
+        return found
+    return held if isinstance(held, Failure) else _ranges(found.blob, want, held, tools)
 
 
-def _ranges(known: Blob, want: _Want, tools: Tools) -> _Ranges:
+def _ranges(known: Blob, want: _Want, held: dict[str, Range], tools: Tools) -> _Ranges:
     method = discovery.load(RANGES, want.method)
     inputs = {
         "statistics": known.sha256,
         "method": want.method,
         "grid": want.grid,
         "code": store.sha256_of(Path(str(method.__file__))),
+        "held": held,
         "made_by": made_by(),
     }
 
     def produce(folder: Path) -> _Ranges:
         seen = statistics.load(known.path)
         chosen = ranges_of(method, seen, want.grid)
+        chosen |= {tensor: one for tensor, one in held.items() if tensor in chosen}
         out = folder / "ranges.json"
         plain = {tensor: [held.low, held.high] for tensor, held in chosen.items()}
         store.write_atomic(out, json.dumps(plain, indent=1))

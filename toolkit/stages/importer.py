@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.core import discovery, isolation, preprocess, store
-from toolkit.core.artifacts import Blob, DataRef, FloatModel, Requirements, Signature, SourceModel
+from toolkit.core.artifacts import Blob, DataRef, FloatModel, Requirements, Signature, SourceModel, ToolVersion
 from toolkit.core.errors import DataError, ModelError, SettingsError
+from toolkit.core.events import Event
 from toolkit.core.manifest import FailedBuild, NotExpressible
 from toolkit.core.recipe import Recipe, load_recipe
 from toolkit.core.tools import Tools
-from toolkit.stages import data, work
+from toolkit.stages import care, data, work
 from toolkit.stages.order import (
     RANGES,
     SOURCES,
@@ -38,11 +39,6 @@ READ_S, SCAN_S, CONVERT_S = 600, 3600, 3600
 
 _NO_MODEL = "Check the path. A function that returns a PyTorch model is named MODULE:FUNCTION or FILE.py:FUNCTION."
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
-    signature: Signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +106,26 @@ def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) ->
     blob = source_blob(path, name, shapes, tools)
     inputs = {"source": blob.sha256, "format": name, "shapes": shapes, "made_by": made_by(source_of(name))}
 
-    def produce(_: Path) -> _Read:
-        return _Read(signature=isolation.isolate(tools, READ_S, work.read, name, blob.path.absolute(), shapes))
+    def produce(_: Path) -> work.SourceFacts:
+        return isolation.isolate(tools, READ_S, work.read, name, blob.path.absolute(), shapes)
 
-    read = tools.store.memo("read/1", inputs, _Read, produce)
+    facts = tools.store.memo("read/2", inputs, work.SourceFacts, produce)
+    _say_who_read(path, source_of(name).toolchain(), facts.toolchain, tools)
     return SourceModel(
-        name=_name_of(path), format=name, blob=blob, signature=read.signature, shapes=tuple(sorted(shapes.items()))
+        name=name_of(path),
+        format=name,
+        blob=blob,
+        signature=facts.signature,
+        shapes=tuple(sorted(shapes.items())),
+        toolchain=facts.toolchain,
     )
+
+
+def _say_who_read(path: Path, usual: tuple[ToolVersion, ...], found: tuple[ToolVersion, ...], tools: Tools) -> None:
+    """Warn where the format's first library could not read the model and another one did."""
+    if usual and found and usual[0].name not in {library.name for library in found}:
+        said = f"{path.name} was read by {found[0].name} {found[0].version}, as {usual[0].name} cannot read it"
+        tools.emit(Event(subject="", phase="noted", message=said, level="warning"))
 
 
 def source_blob(path: Path, source: str, shapes: dict[str, tuple[int, ...]], tools: Tools) -> Blob:
@@ -158,7 +167,7 @@ def _frozen(path: Path, source: str, shapes: dict[str, tuple[int, ...]], tools: 
     return Blob(path=kept.path, sha256=content, size_bytes=kept.size_bytes)
 
 
-def _name_of(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return the model's name: the file's, the folder's, or both words of ``MODULE:FUNCTION``."""
     if path.exists():
         return path.stem
@@ -244,6 +253,7 @@ def _plan(
         form = next((form for form in module.FORMS if form in offered), None)
         for recipe in recipes:
             reason = module.not_expressible(recipe)
+            reason = reason or care.obstacle(recipe, module)
             if form is None:
                 reason = f"it does not convert from {source.format} models"
             if reason is not None or form is None:

@@ -225,14 +225,17 @@ def _entry(model: QuantizedModel) -> BuildEntry:
         requirements=model.requirements,
         toolchain=model.base.base.toolchain,
         activation_mode=model.recipe.activation_mode,
+        deflated_bytes=store.deflated_size_of(model.blob.path),
         census=model.census,
+        care=model.care,
     )
 
 
 def _toolchain(order: Order) -> tuple[ToolVersion, ...]:
     """Name everything that took part, each once: palmtop and the platform, the source's libraries, the targets'."""
-    modules = [source_of(order.source.format), *(target_of(name) for name in dict.fromkeys(order.request.targets))]
-    tools = [*host_toolchain(), *(tool for module in modules for tool in module.toolchain())]
+    targets = [target_of(name) for name in dict.fromkeys(order.request.targets)]
+    own = order.source.toolchain or source_of(order.source.format).toolchain()
+    tools = [*host_toolchain(), *own, *(tool for module in targets for tool in module.toolchain())]
     return tuple({tool.name: tool for tool in tools}.values())
 
 

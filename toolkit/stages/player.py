@@ -39,9 +39,11 @@ def room_of(path: Path) -> tuple[str, str]:
     if not importer.is_there(path):
         raise ModelError(f"There is no model {path}.", hint="Check the path.")
     suffix = path.suffix.lower()
-    artefacts = {target_of(name).SUFFIX: name for name in reversed(discovery.names(TARGETS))}
-    if suffix in artefacts:
-        return "targets", artefacts[suffix]
+    names = list(reversed(discovery.names(TARGETS)))
+    artefacts = {target_of(name).SUFFIX: name for name in names}
+    relatives = {ending: name for name in names for ending in getattr(target_of(name), "RELATED_SUFFIXES", ())}
+    if suffix in {**relatives, **artefacts}:
+        return "targets", {**relatives, **artefacts}[suffix]
     try:
         return "sources", importer.recognise(path)
     except ModelError as error:

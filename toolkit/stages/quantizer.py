@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from toolkit.core import isolation, store
-from toolkit.core.artifacts import Blob, CalibratedModel, QuantizedModel, Requirements, Signature, TensorSpec
-from toolkit.core.errors import ModelError
+from toolkit.core import isolation, pins, store
+from toolkit.core.artifacts import Blob, CalibratedModel, DataRef, QuantizedModel, Requirements
+from toolkit.core.events import Event
 from toolkit.core.tools import Tools
-from toolkit.stages import work
+from toolkit.stages import care, work
 from toolkit.stages.order import Build, Built, Calibrated, failed, made_by, news, target_of
 from toolkit.stages.parallel import Failure, each, needs_of
 
@@ -31,7 +30,7 @@ def quantize(calibrated: Calibrated, tools: Tools) -> Built:
         build, base = pair
         if build.recipe.weight_bits == 32 and build.recipe.is_float:
             return _unchanged(build, base, calibrated.requirements[build.target])
-        return _quantize(build, base, tools)
+        return _quantize(build, base, calibrated.order.data, tools)
 
     needs = [needs_of("quantize", base.base.blob) for _, base in calibrated.models]
     outcomes = each(calibrated.models, build_of, calibrated.order.request.jobs, needs)
@@ -56,14 +55,18 @@ def _unchanged(build: Build, base: CalibratedModel, requirements: Requirements) 
     )
 
 
-def _quantize(build: Build, base: CalibratedModel, tools: Tools) -> QuantizedModel:
+def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: Tools) -> QuantizedModel:
     news(tools, [build], "quantize")
     module = target_of(build.target)
+    data = data if care.wanted(build.recipe) else None
+    trained = pins.beside(base.base.source.blob.path).is_file()
     inputs = {
+        "trained": trained,
         "float": base.base.blob.sha256,
         "signature": base.base.signature,
         "ranges": None if base.ranges is None else base.ranges.sha256,
         "recipe": build.recipe,
+        "data": None if data is None else [data.sha256, data.preprocess, base.base.source.signature],
         "target": build.target,
         "made_by": made_by(module),
     }
@@ -71,41 +74,30 @@ def _quantize(build: Build, base: CalibratedModel, tools: Tools) -> QuantizedMod
 
     def produce(folder: Path) -> _Quantized:
         out = folder / f"build{module.SUFFIX}"
-        made = isolation.isolate(
-            tools, QUANTIZE_S, work.quantize, build.target, base.base.blob.path, build.recipe, ranges, out
+        job = care.CareJob(
+            target=build.target,
+            model=base.base.blob.path,
+            artefact=base.base.signature,
+            source=base.base.source.signature,
+            recipe=build.recipe,
+            ranges=ranges,
+            data=data,
+            out=out,
+            trained=trained,
         )
+        made = isolation.isolate(tools, QUANTIZE_S, care.quantize, job)
         return _Quantized(blob=store.blob_of(out), made=made)
 
-    found = tools.store.memo("quantize/2", inputs, _Quantized, produce)
+    found = tools.store.memo("quantize/3", inputs, _Quantized, produce)
+    for step in found.made.care:
+        tools.emit(Event(subject=build.subject, phase="noted", message=care.words(step)))
     return QuantizedModel(
         base=base,
         recipe=build.recipe,
         blob=found.blob,
-        signature=bound(found.made.signature, base.base.signature),
+        signature=care.bound(found.made.signature, base.base.signature),
         kept_float=found.made.kept_float,
         requirements=found.made.requirements,
         census=found.made.census,
-    )
-
-
-def bound(made: Signature, base: Signature) -> Signature:
-    """Carry over from the float model which tensor of the source each tensor stands for, and in what axis order.
-
-    Raises:
-        ModelError: the quantizer added or dropped inputs or outputs.
-    """
-    return Signature(
-        inputs=_bound(made.inputs, base.inputs, "inputs"), outputs=_bound(made.outputs, base.outputs, "outputs")
-    )
-
-
-def _bound(made: tuple[TensorSpec, ...], base: tuple[TensorSpec, ...], what: str) -> tuple[TensorSpec, ...]:
-    if len(made) != len(base):
-        raise ModelError(f"Quantization turned {len(base)} {what} into {len(made)}.")
-    by_name = {spec.name: spec for spec in base}
-    same = by_name.keys() == {spec.name for spec in made}
-    pairs = [(spec, by_name[spec.name] if same else base[place]) for place, spec in enumerate(made)]
-    return tuple(
-        dataclasses.replace(spec, source_name=origin.source_name or origin.name, perm=origin.perm)
-        for spec, origin in pairs
+        care=found.made.care,
     )

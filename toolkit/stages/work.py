@@ -17,7 +17,17 @@ from typing import Any
 import numpy as np
 
 from toolkit.core import signature, store
-from toolkit.core.artifacts import Census, DataRef, Inspection, KeptFloat, Range, Requirements, Signature
+from toolkit.core.artifacts import (
+    CareStep,
+    Census,
+    DataRef,
+    Inspection,
+    KeptFloat,
+    Range,
+    Requirements,
+    Signature,
+    ToolVersion,
+)
 from toolkit.core.errors import DataError, ModelError, OutputError
 from toolkit.core.events import Emit, Event
 from toolkit.core.ports import Array, Feeds, Session
@@ -47,6 +57,7 @@ class QuantizedArtefact:
     kept_float: tuple[KeptFloat, ...]
     requirements: Requirements
     census: Census | None = None
+    care: tuple[CareStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +96,20 @@ def room_at(place: Path) -> Iterator[None]:
         ) from error
 
 
-def read(source: str, model: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:
-    """Read a source model's signature."""
-    found: Signature = source_of(source).read(model, shapes)
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What reading a source model tells."""
+
+    signature: Signature
+    toolchain: tuple[ToolVersion, ...]
+
+
+def read(source: str, model: Path, shapes: dict[str, tuple[int, ...]]) -> SourceFacts:
+    """Read a source model's signature, and say which libraries could."""
+    module = source_of(source)
+    found: Signature = module.read(model, shapes)
+    libraries = module.read_with(model) if hasattr(module, "read_with") else module.toolchain()
+    return SourceFacts(signature=found, toolchain=tuple(libraries))
 
 
 def freeze(source: str, model: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> str:

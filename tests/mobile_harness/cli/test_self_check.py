@@ -13,7 +13,7 @@ from toolkit.cli.main import execute
 from toolkit.core.tools import Tools
 
 
-def test_the_same_builds_are_measured_twice_and_both_runs_are_kept(
+def test_twice_the_sessions_are_taken_by_turns_and_kept_as_one_run(
     tools: Tools, onnx_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = plans.PLANS["quick"]
@@ -30,5 +30,8 @@ def test_the_same_builds_are_measured_twice_and_both_runs_are_kept(
     assert (floor["build_id"], floor["device"]["kind"]) == ("onnx-float32", "host")
     assert (floor["sessions_before"], floor["sessions_after"]) == (2, 2)
     assert floor["detectable"] > 0
-    assert {shown["base"]["id"], shown["head"]["id"]} == {run.id for run in History(f"sqlite:///{place}").runs()}
+    store = History(f"sqlite:///{place}")
+    assert [shown["base"]["id"]] == [shown["head"]["id"]] == [run.id for run in store.runs()]
+    (cell,) = store.read("latest").cells
+    assert [session.index for session in cell.sessions] == [0, 1, 2, 3]
     assert execute([*words[:2], "--resume", "x", "--self-check"]) == 2

@@ -30,12 +30,15 @@ def test_a_device_that_differs_from_itself_raises_the_alarm() -> None:
     assert "+20.0 % off though nothing changed" in floor.reason
 
 
-def test_one_run_splits_into_two() -> None:
-    even, odd = comparer.split(run([cell(STEADY), cell([1.0], build_id="lone", recipe="lone")]))
-    assert [len(one.sessions) for one in even.cells] == [4, 1]
-    assert [len(one.sessions) for one in odd.cells] == [4, 0]
-    (floor,) = comparer.self_check(even, odd).floors
+def test_one_run_splits_into_two_halves_that_drift_falls_on_alike() -> None:
+    warming = [100.0 + at for at in range(8)]
+    first, second = comparer.split(run([cell(warming), cell([1.0], build_id="lone", recipe="lone")]))
+    assert [session.index for session in first.cells[0].sessions] == [0, 3, 4, 7]
+    assert [session.index for session in second.cells[0].sessions] == [1, 2, 5, 6]
+    assert [len(half.cells[1].sessions) for half in (first, second)] == [1, 0]
+    (floor,) = comparer.self_check(first, second).floors
     assert (floor.sessions_before, floor.sessions_after) == (4, 4)
+    assert floor.observed == pytest.approx(1, abs=1e-3)
 
 
 def test_one_session_a_side_has_no_noise_floor() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import math
 import random
@@ -10,6 +11,8 @@ from collections.abc import Callable
 
 from mobile_harness.records import Cell, DeviceInfo, Doubt, Failure, Parity, RunPlan, RunRecord, Session, Warmup
 from mobile_harness.records.state import Cooled, Energy, Placement, Temperature, Thermal, Unavailable, Vitals
+from mobile_harness.reports import html
+from mobile_harness.reports._document import document_of
 from toolkit.core.artifacts import (
     KeptFloat,
     LayerError,
@@ -503,3 +506,10 @@ def hostile_run() -> RunRecord:
     made = hostile(warm_run())
     assert isinstance(made, RunRecord)
     return made
+
+
+@functools.cache
+def page(run: str) -> str:
+    """The HTML page of a run, drawn once for all tests: charts take most of a second."""
+    made = hostile_run() if run == "hostile" else RUNS[run]()
+    return html.render(document_of(made))

@@ -151,7 +151,7 @@ def test_many_builds_draw_the_advised_and_the_fastest():
 
 def test_the_chart_of_a_comparison_and_of_a_trend(snapshot: SnapshotAssertion):
     (phone, _) = compared.history().trends
-    made = [_chart_changes.intervals(compared.lab_comparison()), _chart_changes.trend(phone)]
+    made = [_chart_changes.intervals(compared.lab_comparison()), _chart_changes.trend(phone, phone.device.model)]
 
     assert json.loads(json.dumps([chart.spec for chart in made])) == snapshot(extension_class=JSONSnapshotExtension)
 

@@ -72,7 +72,7 @@ def test_a_written_report_is_named_on_stdout(exported: Path, tmp_path: Path, cap
     [
         (["-f", "htm"], 3, "Did you mean 'html'?"),
         (["-o", "report.pdf"], 2, "No report format has files like report.pdf"),
-        (["-o", "/proc/nowhere/report.html"], 3, "Cannot write to"),
+        (["-o", "/proc/nowhere/report.txt"], 3, "Cannot write to"),
     ],
 )
 def test_wrong_words_say_what_would_be_right(

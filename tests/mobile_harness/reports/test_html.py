@@ -10,8 +10,7 @@ from html.parser import HTMLParser
 import pytest
 import report_samples as samples
 
-from mobile_harness.reports import _vega, html
-from mobile_harness.reports._document import document_of
+from mobile_harness.reports import _vega
 from toolkit.core import resources
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -54,12 +53,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def hostile() -> Page:
-    return Page(html.render(document_of(samples.hostile_run())))
+    return Page(samples.page("hostile"))
 
 
 @pytest.fixture(scope="module")
 def demo_text() -> str:
-    return html.render(document_of(samples.demo_run()))
+    return samples.page("demo")
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def demo(demo_text: str) -> Page:
 
 @pytest.fixture(scope="module")
 def lab_text() -> str:
-    return html.render(document_of(samples.lab_run()))
+    return samples.page("lab")
 
 
 def test_hostile_names_make_no_element_and_no_handler(hostile: Page, demo: Page):
@@ -145,7 +144,7 @@ def test_dark_mode_knows_every_colour_of_the_charts(demo_text: str, lab_text: st
 
 @pytest.mark.parametrize("run", ["empty", "failed", "unscored", "one_session", "extreme"])
 def test_awkward_runs_still_make_a_page(run: str):
-    page = Page(html.render(document_of(samples.RUNS[run]())))
+    page = Page(samples.page(run))
 
     assert page.unbalanced == []
     assert "nan" not in "".join(page.words).lower().split()

@@ -83,8 +83,9 @@ def test_a_note_takes_the_place_of_what_could_not_be_measured():
     document = document_with(note="the child process crashed")
 
     for module in (html, markdown, text):
-        assert "tflite-static-int8" in module.render(document).partition("lose most")[2]
-        assert "not measured, the child process crashed" in module.render(document)
+        shown = module.render(document)
+        assert "tflite-static-int8" in shown.partition("lose most")[2]
+        assert "not measured, the child process crashed" in shown
 
 
 def test_without_layers_there_is_no_section():

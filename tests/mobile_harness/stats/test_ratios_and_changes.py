@@ -123,3 +123,23 @@ def test_noise_seldom_shows_a_change() -> None:
     rng = np.random.default_rng(3)
     flagged = sum(bool(stats.change_points(np.exp(rng.normal(0, 0.03, 30)).tolist())) for _ in range(150))
     assert flagged <= 6
+
+
+@pytest.mark.parametrize("figures", [st.integers(1, 9), st.floats(0, 1)])
+def test_the_rank_test_is_scipys(figures: st.SearchStrategy[float]) -> None:
+    sample = st.lists(figures.map(float), min_size=1, max_size=24)
+
+    @given(sample, sample)
+    @settings(max_examples=40, deadline=None)
+    def hold(before: list[float], after: list[float]) -> None:
+        together = {*before, *after}
+        if len(together) == 1:
+            assert stats.rank_p(before, after) == 1.0
+            return
+        tied = len(together) < len(before) + len(after)
+        method = "asymptotic" if tied or max(len(before), len(after)) > 20 else "exact"
+        assert stats.rank_p(before, after) == pytest.approx(
+            scipy_stats.mannwhitneyu(before, after, method=method).pvalue
+        )
+
+    hold()

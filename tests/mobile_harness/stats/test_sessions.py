@@ -147,3 +147,10 @@ def test_overlapping_levels_are_not_separated() -> None:
     assert stats.spread([2.0]) == 0.0
     with pytest.raises(ValueError, match="no share"):
         stats.needed(1.0)
+
+
+@given(st.lists(st.floats(-1e150, 1e150), min_size=2, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_variance_and_deviation_are_the_standard_librarys_to_the_last_digit(values: list[float]) -> None:
+    assert stats.variance(values) == statistics.variance(values)
+    assert stats.standard_deviation(values) == statistics.stdev(values)

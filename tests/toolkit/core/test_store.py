@@ -305,3 +305,11 @@ def test_copies_keep_their_hash(tmp_path: Path) -> None:
     copied = store.copy_blob(blob, tmp_path / "out" / "m.mlpackage")
     assert store.blob_of(copied.path) == copied
     assert copied.sha256 == blob.sha256
+
+
+def test_what_a_download_takes(tmp_path: Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "zeros").write_bytes(bytes(3_000_000))
+    (tmp_path / "package" / "noise").write_bytes(os.urandom(2_000))
+    assert store.deflated_size_of(tmp_path / "package" / "noise") >= 2_000
+    assert 2_000 <= store.deflated_size_of(tmp_path / "package") < 2_000 + 10_000

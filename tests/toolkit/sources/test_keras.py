@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 import json
 import zipfile
 from pathlib import Path
@@ -13,6 +15,7 @@ from toolkit.core.errors import ModelError
 from toolkit.core.isolation import isolate
 from toolkit.core.tools import Tools
 from toolkit.sources import _keras_h5, keras
+from toolkit.stages import importer
 
 
 @pytest.fixture(scope="session")
@@ -104,3 +107,13 @@ def test_an_archive_that_unpacks_too_big_is_refused(tmp_path: Path) -> None:
     wrong = keras.recognises(path)
     assert wrong is not None
     assert "2 GB" in wrong
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("tf_keras") is None, reason="tf-keras is not installed")
+def test_a_file_that_only_keras_2_reads_says_so(tmp_path: Path, tools: Tools) -> None:
+    path, heard = tmp_path / "old.h5", []
+    isolate(tools, 300, source_jobs.make_keras_2_file, path)
+    source = importer.read_source(path, {}, dataclasses.replace(tools, emit=heard.append))
+    assert [library.name for library in source.toolchain] == ["tf-keras", "tensorflow"]
+    assert [event.level for event in heard if "old.h5 was read by tf-keras 2." in event.message] == ["warning"]

@@ -36,6 +36,10 @@ def test_refusals_say_what_and_where(variants: tuple[Path, Path], tools: Tools) 
     assert "outside the model's folder" in texts["outside.onnx"]
     assert "missing" in texts["absent.onnx"]
     assert "cut short" in texts["short.onnx"]
+    assert "larger than 2 GB" in texts["huge.onnx"]
+    assert "its input 'x' is float64" in texts["double_input.onnx"]
+    assert "its input 'x' is float16" in texts["half_input.onnx"]
+    assert "float64 weights: 'w' is float64" in texts["mixed.onnx"]
     assert "--shape x=1,3,224,224" in texts["dynamic.onnx"]
 
     dynamic = variants[0] / "dynamic.onnx"

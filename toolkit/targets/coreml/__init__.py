@@ -14,18 +14,21 @@ from toolkit.core.artifacts import ToolVersion
 from toolkit.core.ports import Feeds, Observe
 from toolkit.targets.coreml.convert import convert
 from toolkit.targets.coreml.inspection import inspect, requirements
+from toolkit.targets.coreml.learned import learned_weights
 from toolkit.targets.coreml.quantize import not_expressible, quantize
 from toolkit.targets.coreml.session import HOST_LABEL, open_session, tap
 
 __all__ = [
     "FORMS",
     "HOST_LABEL",
+    "RELATED_SUFFIXES",
     "RUNTIME",
     "SUFFIX",
     "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
     "convert",
     "inspect",
+    "learned_weights",
     "not_expressible",
     "open_session",
     "quantize",
@@ -35,6 +38,8 @@ __all__ = [
 ]
 
 SUFFIX = ".mlpackage"
+RELATED_SUFFIXES = (".mlmodel", ".mlmodelc")
+"""Core ML's older and compiled formats, which are refused by name."""
 RUNTIME = {"onnxruntime": "onnxruntime"}
 FORMS = ("saved_model", "onnx")
 SYMMETRIC_ACTIVATION_BITS = (8,)

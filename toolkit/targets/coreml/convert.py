@@ -125,7 +125,7 @@ def _from_saved_model(model: Path, source: Signature, names: dict[str, str]) -> 
             skip_model_load=True,
         )
     except (NotImplementedError, ValueError, RuntimeError, KeyError, AssertionError) as error:
-        raise _cannot_convert(model, error) from error
+        raise _cannot_convert(error) from error
     # flattened structured outputs are in the order of their sorted keys
     keys = sorted(concrete.structured_outputs)
     renames = {given[spec.name]: names[spec.name] for spec in source.inputs}
@@ -182,9 +182,9 @@ def _from_onnx(model: Path, names: dict[str, str]) -> Any:
             skip_model_load=True,
         )
     except ModelError as error:  # of a class that only this room knows, perhaps
-        raise ModelError(f"{model.name} cannot be converted to Core ML: {error.message}", hint=error.hint) from error
-    except (RuntimeError, NotImplementedError, ValueError, KeyError) as error:
-        raise _cannot_convert(model, error) from error
+        raise ModelError(f"The model cannot be converted to Core ML: {error.message}", hint=error.hint) from error
+    except (RuntimeError, NotImplementedError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise _cannot_convert(error) from error
 
 
 def _rename_onnx(graph: Any, names: dict[str, str]) -> None:
@@ -238,10 +238,10 @@ def _signature(spec: Any, source: Signature, names: dict[str, str], model: Path)
     return Signature(inputs=tuple(map(named, made.inputs)), outputs=tuple(map(named, made.outputs)))
 
 
-def _cannot_convert(model: Path, error: Exception) -> ModelError:
+def _cannot_convert(error: Exception) -> ModelError:
     words = " ".join(str(error).split())
     reason = words.partition(" Supported ops:")[0][:400]
     return ModelError(
-        f"{model.name} cannot be converted to Core ML: {reason}",
+        f"The model cannot be converted to Core ML: {reason}",
         hint="Replace that operator in the model, or leave out this target.",
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from toolkit.core.errors import ModelError
 from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
+from toolkit.targets.coreml.interface import described
 from toolkit.targets.coreml.interpreter.program import Program, read_package
 
 
@@ -63,5 +64,5 @@ def default_shapes(message: Any) -> dict[str, tuple[int, ...]]:
     """Return the shape that the description gives each input, which every flexible model allows."""
     return {
         feature.name: tuple(int(size) for size in feature.type.multiArrayType.shape)
-        for feature in message.description.input
+        for feature in described(message).input
     }

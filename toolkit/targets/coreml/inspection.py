@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from toolkit.core.artifacts import Inspection, LayerFact, Requirements
@@ -61,18 +61,26 @@ def requirements(model: Path) -> Requirements:
 
 def layers_of(program: Program) -> tuple[LayerFact, ...]:
     """Return one fact per executed operation; compressed weights belong to the operations that use them."""
+    operations = list(_flat(program.operations))
     compressed = {
         output.name: operation
-        for operation in program.operations
+        for operation in operations
         if operation.operator.startswith("constexpr_")
         for output in operation.outputs
     }
-    rounded = eight_bit_values(program)
+    rounded, counted = eight_bit_values(program), set[int]()
     return tuple(
-        _fact(operation, compressed, rounded)
-        for operation in program.operations
+        _fact(operation, compressed, rounded, counted)
+        for operation in operations
         if not operation.operator.startswith("constexpr_")
     )
+
+
+def _flat(operations: Iterable[Operation]) -> Iterator[Operation]:
+    """Yield operations, those in the blocks of control flow after it."""
+    for operation in operations:
+        yield operation
+        yield from _flat(operation.inner)
 
 
 def _requirements(program: Program, model: Path) -> Requirements:
@@ -84,11 +92,13 @@ def _requirements(program: Program, model: Path) -> Requirements:
         runtime=RUNTIME,
         runtime_min=f"specification {version}",
         ios_min=IOS_BY_SPECIFICATION[version],
-        operators=tuple(sorted({operation.operator for operation in program.operations})),
+        operators=tuple(sorted({operation.operator for operation in _flat(program.operations)})),
     )
 
 
-def _fact(operation: Operation, compressed: dict[str, Operation], rounded: dict[str, str]) -> LayerFact:
+def _fact(
+    operation: Operation, compressed: dict[str, Operation], rounded: dict[str, str], counted: set[int]
+) -> LayerFact:
     weights = list(_weights(operation, compressed))
     main = max(weights, key=lambda item: item[1].type.count, default=None)
     return LayerFact(
@@ -96,14 +106,14 @@ def _fact(operation: Operation, compressed: dict[str, Operation], rounded: dict[
         operator=operation.operator,
         weight_dtype="" if main is None else main[0],
         activation_dtype=_activation(operation, rounded),
-        weight_bytes=sum(_stored(value, compressed) for _, value in weights),
+        weight_bytes=sum(_stored(value, compressed, counted) for _, value in weights),
         outputs=tuple(output.name for output in operation.outputs),
     )
 
 
 def _activation(operation: Operation, rounded: dict[str, str]) -> str:
     """Return the precision of what an operation computes on: that of its 8-bit inputs, where all that vary are."""
-    own = _word(operation.outputs[0].type.dtype)
+    own = _word(operation.outputs[0].type.dtype) if operation.outputs else ""
     varying = [
         value.name
         for key in ("x", "y", "values")
@@ -137,10 +147,15 @@ def _stored_dtype(operation: Operation, compressed: dict[str, Operation]) -> str
     return _word(data.type.dtype)
 
 
-def _stored(value: Value, compressed: dict[str, Operation]) -> int:
+def _stored(value: Value, compressed: dict[str, Operation], counted: set[int]) -> int:
+    """Return the bytes that a weight takes in the file; one that several layers share counts at the first of them."""
     if value.constant is None:
         parts = compressed[value.name].inputs.values() if value.name in compressed else ()
-        return sum(_stored(part, compressed) for arguments in parts for part in arguments)
+        return sum(_stored(part, compressed, counted) for arguments in parts for part in arguments)
+    place = value.constant.__array_interface__["data"][0]
+    if place in counted:
+        return 0
+    counted.add(place)
     if value.type.dtype == "string" or not value.type.shape:
         return value.type.count * (PLAIN[value.type.dtype].itemsize if value.type.dtype in PLAIN else 0)
     return bytes_of(value.type.dtype, value.type.count)

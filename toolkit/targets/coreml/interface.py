@@ -66,18 +66,19 @@ class Interface:
                 raise DataError(f"The input {name!r} takes one of {words}, not {list(feeds[name].shape)}.")
 
 
+def described(model: Any) -> Any:
+    """Return the description of the function that is executed; a model of several functions has one for each."""
+    wanted = model.description.defaultFunctionName
+    return next((item for item in model.description.functions if item.name == wanted), model.description)
+
+
 def interface_of(model: Any, where: Path) -> Interface:
     """Read a model's description.
 
     Raises:
-        ModelError: it keeps state, or an input or output is of a kind that is not executed here; it is named.
+        ModelError: an input or output is of a kind that is not executed here; it is named.
     """
-    description = model.description
-    if len(description.state):
-        raise ModelError(
-            f"{where} keeps state between calls ({description.state[0].name!r}), which is not executed here.",
-            hint="Convert the model with its state as inputs and outputs.",
-        )
+    description = described(model)
     sources = _source_names(model, where)
     inputs = tuple(_spec(feature, sources, where) for feature in description.input)
     label, probabilities = description.predictedFeatureName, description.predictedProbabilitiesName
@@ -158,7 +159,8 @@ def _classified(feature: Any, labels: tuple[str | int, ...], label: str, probabi
 
 def _labels(model: Any) -> tuple[str | int, ...]:
     """Return the labels that a ``classify`` operation of the program lists."""
-    for function in model.mlProgram.functions.values():
+    wanted = model.description.defaultFunctionName or "main"
+    for function in (function for name, function in model.mlProgram.functions.items() if name == wanted):
         for block in function.block_specializations.values():
             constants = {
                 operation.outputs[0].name: operation.attributes["val"]

@@ -72,7 +72,7 @@ def signature_of(model: Any, where: Path) -> Signature:
     """Return what a model description offers as arrays; see :func:`.interface.interface_of`.
 
     Raises:
-        ModelError: it keeps state, or an input or output is of a kind that is not executed here.
+        ModelError: an input or output is of a kind that is not executed here.
     """
     return interface_of(model, where).signature
 

@@ -44,6 +44,8 @@ def not_expressible(recipe: Recipe) -> str | None:
         return "coremltools writes no 8-bit inputs and outputs"
     if any(over.activation_bits == 16 for over in recipe.overrides):
         return "Core ML quantizes activations to 8 bits, not 16 (overrides)"
+    if recipe.activation_bits == 32 and any(over.weight_bits == 16 for over in recipe.overrides):
+        return "Core ML stores all float weights as it computes: activation_bits 16 (overrides)"
     return None
 
 

@@ -47,7 +47,7 @@ class CoreMLSession:
         if self._runtime is None:
             raise ModelError("The session is closed.")
         names = [spec.name for spec in self.signature.outputs]
-        arrays = dict(zip(names, map(np.asarray, self._runtime.run(names, dict(feeds))), strict=True))
+        arrays = dict(zip(names, map(np.asarray, executed(self._runtime, names, feeds, "The program")), strict=True))
         if self._interface.label:
             place = int(arrays[self._interface.label][0])
             arrays[self._interface.label] = np.array([self._interface.labels[place]])
@@ -126,8 +126,6 @@ def tap(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
         DataError: a sample does not fit the model.
         ModelError: as :func:`open_session`, or an operator fails on a sample.
     """
-    import onnxruntime
-
     message, program = read_package(model)
     interface = interface_of(message, model)
     lowered = lower(program, interface)
@@ -137,18 +135,32 @@ def tap(model: Path, samples: Iterable[Feeds], observe: Observe) -> None:
     shown = {name: made for name, made in wanted.items() if made in computed}
     inputs = [value.name for value in program.inputs if value.type.dtype in FLOATS]
     session = _runtime(lowered.SerializeToString(), 0, model)
-    refused = onnxruntime.capi.onnxruntime_pybind11_state
     for feeds in samples:
         check_feeds(feeds, signature)
-        try:
-            values = session.run(list(shown.values()), dict(feeds))
-        except (refused.Fail, refused.RuntimeException, refused.InvalidArgument) as error:
-            text = " ".join(str(error).split())[:300]
-            raise ModelError(f"{model}: ONNX Runtime fails on a sample: {text}") from error
+        values = executed(session, list(shown.values()), feeds, str(model))
         for name in inputs:
             observe(name, feeds[name])
         for name, array in zip(shown, values, strict=True):
             observe(name, array)
+
+
+def executed(runtime: Any, names: list[str], feeds: Feeds, what: str) -> list[Any]:
+    """Return the values of tensors for one sample.
+
+    Raises:
+        ModelError: an operator fails on it, such as a gather by an index that its table does not have.
+    """
+    import onnxruntime
+
+    refused = onnxruntime.capi.onnxruntime_pybind11_state
+    try:
+        return list(runtime.run(names, dict(feeds)))
+    except (refused.Fail, refused.RuntimeException, refused.InvalidArgument) as error:
+        text = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{what} cannot be executed on this sample: {text}",
+            hint="Check the sample's values, such as identifiers beyond a vocabulary; or the program is damaged.",
+        ) from error
 
 
 def _expose(lowered: Any, names: Iterable[str]) -> set[str]:
@@ -172,7 +184,13 @@ def _runtime(graph: bytes, threads: int, model: Path) -> Any:
     refused = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except (refused.Fail, refused.InvalidGraph, refused.InvalidArgument, refused.NotImplemented) as error:
+    except (
+        refused.Fail,
+        refused.InvalidGraph,
+        refused.InvalidArgument,
+        refused.NotImplemented,
+        refused.RuntimeException,
+    ) as error:
         raise ModelError(
             f"{model}: ONNX Runtime refuses the lowered program: {' '.join(str(error).split())[:300]}",
             hint="The program contradicts itself, or an operator is lowered wrongly; please report it.",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from toolkit.core.artifacts import Inspection, KeptFloat, Range, Requirements, Signature, ToolVersion
+from toolkit.core.equalization import Link
 from toolkit.core.errors import ModelError
-from toolkit.core.ports import Feeds, Observe, Quantized, Session
+from toolkit.core.linear import LinearLayer
+from toolkit.core.ports import Array, Feeds, Observe, Quantized, Session
 from toolkit.core.recipe import Recipe
 from toolkit.core.signature import check_feeds
 from toolkit.core.store import writing_to
@@ -24,6 +26,8 @@ from toolkit.targets.onnx import (
     facts,
     graph,
     halves,
+    learned,
+    linear,
     qdq,
     runtime,
     weights,
@@ -46,7 +50,7 @@ def not_expressible(recipe: Recipe) -> str | None:
     mode, overrides = recipe.activation_mode, recipe.overrides
     block, static, dynamic = recipe.granularity == "block", mode == "static", mode == "dynamic"
     symmetries = {recipe.symmetric, *(over.symmetric for over in overrides if over.symmetric is not None)}
-    widths = {recipe.weight_bits, *(over.weight_bits for over in overrides if over.weight_bits not in (None, 32))}
+    widths = {recipe.weight_bits, *(over.weight_bits for over in overrides if over.weight_bits not in (None, 16, 32))}
     grains = {recipe.granularity, *(over.granularity for over in overrides if over.granularity is not None)}
     obstacles = (
         (recipe.scheme != "affine", f"{recipe.scheme}: the format has no look-up tables for weights"),
@@ -131,14 +135,41 @@ def _rewritten(prepared: graph.Model, recipe: Recipe, ranges: dict[str, Range]) 
         return halves.quantize(prepared)
     choice = choices.choice_of(recipe, prepared)
     if not recipe.needs_data:
-        return weights.quantize(prepared, recipe, choice)
+        left_out = weights.quantize(prepared, recipe, choice)
+        halves.store(prepared, choice.halves)
+        return left_out
     types = graph.types_of(runtime.load(graph.expose(prepared), threads=1, optimise=False))
     left_out = qdq.quantize(prepared, qdq.Order(recipe=recipe, choice=choice, ranges=ranges), types).left_out
     if recipe.io == "int8":
         borders.to_integers(prepared, ranges)
     for layer in exceptions.protect_float(prepared):
         left_out[layer] = f"{left_out.get(layer, '')}; {exceptions.PROTECTED}".removeprefix("; ")
+    halves.store(prepared, choice.halves)
     return left_out
+
+
+def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
+    """Return convolutions and products by the names that calibration and quantization use; weights dequantized."""
+    return linear.layers_of(_prepared(model))
+
+
+def links(model: Path) -> tuple[Link, ...]:
+    """Return the pairs of layers of a float artefact between which factors of channels can move."""
+    return linear.links(_prepared(model))
+
+
+def rewrite(model: Path, layers: Iterable[LinearLayer], out: Path) -> None:
+    """Write a float artefact in which layers have other weights and biases."""
+    prepared = _prepared(model)
+    linear.rewrite(prepared, layers)
+    graph.write(prepared, out)
+
+
+def correct_biases(model: Path, shifts: Mapping[str, Array], out: Path) -> None:
+    """Write a build whose biases are changed by ``shifts``, float64 [outputs] by layer name."""
+    built = graph.read(model)
+    linear.correct_biases(built, shifts)
+    graph.write(built, out)
 
 
 def open_session(model: Path, threads: int) -> Session:
@@ -154,6 +185,11 @@ def inspect(model: Path) -> Inspection:
 def requirements(model: Path) -> Requirements:
     """See :meth:`toolkit.core.ports.Target.requirements`."""
     return facts.requirements(graph.read(model))
+
+
+def learned_weights(model: Path) -> Iterator[tuple[str, Array, int]]:
+    """See :class:`toolkit.core.ports.Target`."""
+    return learned.learned_weights(model)
 
 
 def toolchain() -> tuple[ToolVersion, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from toolkit.core import batch_norm
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
 from toolkit.core.store import writing_to
@@ -18,13 +19,32 @@ OPSET = 17
 
 
 def from_onnx(model: Path, source: Signature, out: Path) -> Signature:
-    """Take the ``onnx`` form over byte for byte, once it is seen to load, run and fit the source's signature."""
-    opset = graph.opset_of(graph.read(model))
+    """Take the ``onnx`` form over, once it is seen to load, run and fit the source's signature.
+
+    It stays as it is byte for byte, unless it has batch normalisations that no layer has taken up.
+    """
+    found = graph.read(model)
+    opset = graph.opset_of(found)
     if opset < OPSET:
         raise ModelError(f"{model.name} uses operator set {opset}; the form `onnx` wants {OPSET} or later.")
-    with writing_to(out.parent):
-        shutil.copyfile(model, out)
+    if not _without_batch_norm(found, out):
+        with writing_to(out.parent):
+            shutil.copyfile(model, out)
     return _checked(out, source)
+
+
+def _without_batch_norm(model: Model, out: Path) -> bool:
+    """Write a model with its batch normalisations in other layers' words; say False if it has none."""
+    import onnx
+
+    before = [node.op_type for node in model.graph.node].count(batch_norm.OPERATOR)
+    batch_norm.rewrite(model, onnx)
+    if [node.op_type for node in model.graph.node].count(batch_norm.OPERATOR) == before:
+        return False
+    graph.drop_unused(model)
+    del model.graph.value_info[:]
+    graph.write(model, out)
+    return True
 
 
 def from_saved_model(folder: Path, source: Signature, out: Path) -> Signature:
@@ -33,6 +53,7 @@ def from_saved_model(folder: Path, source: Signature, out: Path) -> Signature:
     Raises:
         ModelError: tf2onnx cannot convert an operator, or the result does not fit the source's signature.
     """
+    import onnx
     import onnxslim
 
     converted = _tf2onnx(folder, source)
@@ -43,6 +64,8 @@ def from_saved_model(folder: Path, source: Signature, out: Path) -> Signature:
         slim = onnxslim.slim(converted)
     except Exception as error:
         raise ModelError(f"onnxslim cannot simplify the converted model: {runtime.one_line(error)}") from error
+    batch_norm.rewrite(slim, onnx)
+    graph.drop_unused(slim)
     _order(slim.graph.input, source.inputs)
     _order(slim.graph.output, source.outputs)
     graph.lower_ir_version(slim)

@@ -32,6 +32,8 @@ MOVERS = frozenset(
 """Operators that move values, or run inner graphs, and compute none."""
 
 _PLUMBING = frozenset(("QuantizeLinear", "DequantizeLinear", "Constant"))
+_LOOP_STATE = 2
+"""Where the values that a Loop carries begin, in its inputs and its body's; a count and a condition are before them."""
 _INDICES = frozenset(("int64", "bool"))
 
 
@@ -102,17 +104,27 @@ def since(table: tuple[tuple[int, str], ...], version: int) -> str:
 def _layers_of(
     inner: Any, parameters: Mapping[str, _Parameter], types: Mapping[str, str], prefix: str
 ) -> Iterator[LayerFact]:
-    parameters = {**parameters, **_parameters(inner)}
+    unpacked = _parameters(inner)
+    parameters = {**parameters, **unpacked}
     types = {**types, **_types(inner)}
     for node in inner.node:
-        if node.op_type not in _PLUMBING:
+        if node.op_type not in _PLUMBING and node.output[0] not in unpacked:
             yield _fact(node, parameters, types, prefix)
         for body in graph.subgraphs(node):
-            yield from _layers_of(body, parameters, types, f"{prefix}{node.name or node.op_type}/")
+            inside = {**parameters, **_carried(node, body, parameters)}
+            yield from _layers_of(body, inside, types, f"{prefix}{node.name or node.op_type}/")
+
+
+def _carried(node: Node, body: Any, parameters: Mapping[str, _Parameter]) -> dict[str, _Parameter]:
+    """Return the constants that a Loop hands to its body as values to carry, as exporters do with weights."""
+    if node.op_type != "Loop":
+        return {}
+    pairs = zip(node.input[_LOOP_STATE:], body.input[_LOOP_STATE:], strict=False)
+    return {inner.name: parameters[outer] for outer, inner in pairs if outer in parameters}
 
 
 def _parameters(inner: Any) -> dict[str, _Parameter]:
-    """Return the constants, and the outputs of the DequantizeLinear nodes over them, as what lies in the file.
+    """Return the constants, and what is unpacked from them before any layer reads it, as what lies in the file.
 
     Scalars such as the bounds of a Clip, and shapes and indices, are no weights.
     """
@@ -125,10 +137,14 @@ def _parameters(inner: Any) -> dict[str, _Parameter]:
         if values.size > 1 and kinds[name][0] not in _INDICES:
             found[name] = _Parameter(*kinds[name], values.nbytes)
     for node in inner.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in sizes:
+        source = node.input[0] if node.input else ""
+        if node.op_type in ("DequantizeLinear", "Cast") and source in sizes:
             size = sum(sizes.get(name, 0) for name in node.input)
-            dtype, rank = kinds[node.input[0]]
+            dtype, rank = kinds[source]
             found[node.output[0]] = _Parameter(dtype, rank, size)
+        elif node.op_type in ("Sub", "Mul") and source in found and source not in sizes and node.input[1] in sizes:
+            known = found[source]
+            found[node.output[0]] = _Parameter(known.dtype, known.rank, known.size_bytes + sizes[node.input[1]])
     return found
 
 

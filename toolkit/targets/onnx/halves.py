@@ -6,6 +6,9 @@ are few, and a graph of half floats would be cast to and fro around all others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from toolkit.core.errors import ModelError
@@ -23,11 +26,26 @@ def quantize(model: Model) -> dict[str, str]:
     Raises:
         ModelError: no constant is worth it.
     """
+    made, left_out = _stored(model, graph.initializers(model))
+    if not made:
+        raise ModelError("This model has no weights that would be smaller in 16 bits.", hint="Use the recipe float32.")
+    return left_out
+
+
+def store(model: Model, layers: frozenset[str]) -> None:
+    """Store the float weights of some layers in 16 bits, in place; what is small, integer or too large stays."""
+    constants = graph.initializers(model)
+    named = [node for node in model.graph.node if node.name in layers]
+    _stored(model, {name: constants[name] for node in named for name in node.input if name in constants})
+
+
+def _stored(model: Model, constants: Mapping[str, Any]) -> tuple[int, dict[str, str]]:
+    """Return how many constants have 16 bits now, and the layers of those that hold too large a value."""
     from onnx import TensorProto, helper
 
     left_out: dict[str, str] = {}
     made = 0
-    for name, constant in graph.initializers(model).items():
+    for name, constant in constants.items():
         if constant.data_type != TensorProto.FLOAT or len(constant.dims) < 2:
             continue
         values = graph.array_of(constant)
@@ -41,8 +59,6 @@ def quantize(model: Model) -> dict[str, str]:
         constant.name = graph.own_name(name, "was")
         model.graph.node.append(helper.make_node("Cast", [half], [name], half, to=TensorProto.FLOAT))
         made += 1
-    if not made:
-        raise ModelError("This model has no weights that would be smaller in 16 bits.", hint="Use the recipe float32.")
     graph.sort(model)
     graph.drop_unused(model)
-    return left_out
+    return made, left_out

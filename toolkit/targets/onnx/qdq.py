@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.core import gelu
+from toolkit.core import gelu, normalization
 from toolkit.core.artifacts import Range
 from toolkit.core.errors import ModelError
 from toolkit.core.layers import Choice
@@ -33,6 +33,7 @@ INTEGER_OPERATORS = frozenset(
 """Operators that ONNX Runtime computes in integers, or that only move values."""
 
 GELU = "it is part of a GELU, which ONNX Runtime computes in float as one operator"
+NORM = "it is part of a normalisation written out as arithmetic, which 8 bits ruin"
 TOO_COARSE = frozenset(
     ("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization")
 )
@@ -57,7 +58,8 @@ def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Ran
     constants = graph.initializers(model)
     shared = graph.captured(model.graph.node)
     chosen = []
-    left_out = dict.fromkeys(_gelu_nodes(model, constants, shared), GELU)
+    left_out = dict.fromkeys(_norm_nodes(model, constants), NORM)
+    left_out |= dict.fromkeys(_gelu_nodes(model, constants, shared), GELU)
     left_out |= {layer: f"the recipe keeps it: {pattern}" for layer, pattern in choice.floats.items()}
     for node in model.graph.node:
         if node.name in left_out:
@@ -80,12 +82,22 @@ def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Ran
 
 
 def _gelu_nodes(model: Model, constants: Mapping[str, Any], shared: set[str]) -> list[str]:
+    shown = shared | {value.name for value in model.graph.output}
+    found = gelu.find(model.graph.node, _value_in(constants), shown)
+    return [node.name for one in found for node in one.nodes]
+
+
+def _norm_nodes(model: Model, constants: Mapping[str, Any]) -> list[str]:
+    nodes = normalization.find(model.graph.node, constants.__contains__, _value_in(constants))
+    return [node.name for node in nodes if node.op_type in INTEGER_OPERATORS]
+
+
+def _value_in(constants: Mapping[str, Any]) -> gelu.ValueOf:
     def value_of(name: str) -> float | None:
         values = graph.array_of(constants[name]) if name in constants else np.empty(0)
         return float(values.reshape(-1)[0]) if values.size == 1 else None
 
-    shown = shared | {value.name for value in model.graph.output}
-    return [node.name for found in gelu.find(model.graph.node, value_of, shown) for node in found.nodes]
+    return value_of
 
 
 def _obstacle(node: Node, constants: Mapping[str, Any], shared: set[str]) -> str:

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from toolkit.core.artifacts import Inspection, Requirements, Signature, ToolVersion
 from toolkit.core.errors import ModelError
+from toolkit.core.linear import LinearLayer
 from toolkit.core.ports import Session
 from toolkit.targets.tflite.census import layers, take
 from toolkit.targets.tflite.conversion import from_onnx, from_saved_model
 from toolkit.targets.tflite.flatbuffer import read_all
+from toolkit.targets.tflite.learned import learned_weights
+from toolkit.targets.tflite.linear import correct_biases, layers_of, links, rewrite
 from toolkit.targets.tflite.quantization import not_expressible, quantize
 from toolkit.targets.tflite.runtime_floor import requirements_of
 from toolkit.targets.tflite.session import TfliteSession, calibrate, tap
@@ -34,6 +37,15 @@ def convert(form: str, model: Path, source: Signature, out: Path) -> Signature:
     if form not in _CONVERTERS:
         raise ModelError(f"TFLite is not made from {form!r}.", hint=f"Forms: {', '.join(FORMS)}.")
     return _CONVERTERS[form](model, source, out)
+
+
+def linear_layers(model: Path) -> tuple[LinearLayer, ...]:
+    """Return the convolutions and products of the main graph, weights and biases dequantized.
+
+    Raises:
+        ModelError: the file is no ``.tflite`` model, or is damaged.
+    """
+    return layers_of(model)
 
 
 def open_session(model: Path, threads: int) -> Session:
@@ -80,11 +92,16 @@ __all__ = [
     "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
     "convert",
+    "correct_biases",
     "inspect",
+    "learned_weights",
+    "linear_layers",
+    "links",
     "not_expressible",
     "open_session",
     "quantize",
     "requirements",
+    "rewrite",
     "tap",
     "toolchain",
 ]

@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import Any
 
+from toolkit.core import batch_norm
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Array, Feeds
 from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
 from toolkit.core.signature import bind, unbind
+from toolkit.targets.tflite.activations import with_plain_activations
 from toolkit.targets.tflite.flatbuffer import read_graph, rename
+from toolkit.targets.tflite.pooling import with_floors
 from toolkit.targets.tflite.rewriting import with_tflite_operators
 from toolkit.targets.tflite.session import TfliteSession
 
@@ -53,7 +56,8 @@ def from_onnx(model: Path, source: Signature, out: Path) -> Signature:
     """
     import onnx
 
-    loaded = with_tflite_operators(onnx.load(model))
+    loaded = with_plain_activations(with_floors(with_tflite_operators(onnx.load(model))))
+    batch_norm.rewrite(loaded, onnx)
     plain = _write_onnx(loaded, source, out, channels_last=False)
     if _transposes(out) and any(spec.perm for spec in _specs(loaded, source, channels_last=True)):
         turned = out.with_name(f"{out.stem}.nhwc{out.suffix}")

@@ -146,7 +146,7 @@ def rename(model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
     parsed.signatureDefs = [entry]
     axes = {spec.name: list(spec.perm) for spec in (*inputs, *outputs) if spec.perm}
     _add_metadata(parsed, AXES_METADATA, json.dumps(axes).encode())
-    _align(parsed)
+    align(parsed)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
 
 
@@ -183,7 +183,7 @@ def _add_metadata(parsed: Any, name: str, content: bytes) -> None:
     parsed.metadata = [*(parsed.metadata or []), note]
 
 
-def _align(parsed: Any) -> None:
+def align(parsed: Any) -> None:
     """Have each buffer written on a 16-byte border, as the schema asks and Python's flatbuffers does not do."""
     from ai_edge_litert import schema_py_generated as schema
 

@@ -149,7 +149,8 @@ def _check_choice(graphs: tuple[Graph, ...], recipe: Recipe, choice: Choice) -> 
     facts = {fact.name: fact for graph in graphs for fact in layers(graph)}
     for layer, pattern in choice.floats.items():
         fact = facts.get(layer)
-        if fact is not None and (fact.weight_dtype not in ("", "float32") or fact.activation_dtype in _INTEGER):
+        allowed = ("", "float32", "float16") if layer in choice.halves else ("", "float32")
+        if fact is not None and (fact.weight_dtype not in allowed or fact.activation_dtype in _INTEGER):
             raise ModelError(f"The layer {layer!r}, kept in float by {pattern!r}, is {fact.weight_dtype} in the build.")
     for layer, override in choice.overrides.items():
         fact, wanted = facts.get(layer), overridden(recipe, override)

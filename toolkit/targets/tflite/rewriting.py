@@ -26,7 +26,7 @@ def with_tflite_operators(model: Model) -> Model:
     from onnx import helper
 
     nodes = list(model.graph.node)
-    if not any(node.op_type == "Erf" for node in nodes):
+    if not any(node.op_type in ("Erf", "Tanh") for node in nodes):
         return model
     constants = {init.name: init for init in model.graph.initializer}
     shown = {value.name for value in model.graph.output}
@@ -36,7 +36,8 @@ def with_tflite_operators(model: Model) -> Model:
     for node in nodes:
         if id(node) in fused:
             found = fused[id(node)]
-            made.append(helper.make_node("Gelu", [found.source], [found.output], node.name))
+            mode = "tanh" if found.approximate else "none"
+            made.append(helper.make_node("Gelu", [found.source], [found.output], node.name, approximate=mode))
         elif id(node) not in gone:
             made += _erf(model, node.input[0], node.output[0]) if node.op_type == "Erf" else [node]
     graph = helper.make_graph(made, model.graph.name, model.graph.input, model.graph.output, model.graph.initializer)

@@ -65,6 +65,8 @@ def apply(worker: Any, recipe: Recipe, choice: Choice, graph: Graph) -> None:
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     for layer in choice.floats:
         worker.update_quantization_recipe(scopes[layer], everything, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        if layer in choice.halves:
+            _add_halves(worker, scopes[layer])
         _add_borders(worker, recipe, scopes[layer])
 
 
@@ -105,12 +107,10 @@ def _scopes(operators: Sequence[Operator], graph: Graph) -> dict[str, str]:
 
 def _add(worker: Any, recipe: Recipe, scope: str) -> None:
     from litert_quantizer import qtyping
-    from litert_quantizer.algorithm_manager import AlgorithmName
 
     names = qtyping.TFLOperationName
     if recipe.weight_bits == 16:
-        for name in HALF_FLOATS:
-            worker.add_weight_only_config(scope, names(name), 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+        _add_halves(worker, scope)
         return
     wide = qtyping.QuantGranularity.TENSORWISE if recipe.granularity == "tensor" else None
     channel = wide or qtyping.QuantGranularity.CHANNELWISE
@@ -120,6 +120,15 @@ def _add(worker: Any, recipe: Recipe, scope: str) -> None:
         block = qtyping.QuantGranularity(f"BLOCKWISE_{recipe.block_size}") if recipe.granularity == "block" else channel
         for name in BLOCKS if recipe.granularity == "block" else FOUR_BITS[recipe.activation_mode]:
             _add_bits(worker, recipe, scope, names(name), (4, block))
+
+
+def _add_halves(worker: Any, scope: str) -> None:
+    from litert_quantizer import qtyping
+    from litert_quantizer.algorithm_manager import AlgorithmName
+
+    for name in HALF_FLOATS:
+        operator = qtyping.TFLOperationName(name)
+        worker.add_weight_only_config(scope, operator, 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
 
 
 def _add_bits(worker: Any, recipe: Recipe, scope: str, operator: Any, grid: tuple[int, Any]) -> None:

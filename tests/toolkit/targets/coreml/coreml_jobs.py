@@ -11,24 +11,28 @@ import numpy as np
 from toolkit.targets import coreml
 from toolkit.targets.coreml.foreign import coremltools
 
+TOLERANCE = 1e-5
+"""Of the largest value: float32 rounding over a few hundred terms."""
+
 ELSEWHERE = {"classify": 2}
 """Cases that are whole models, in ``coreml_interface_jobs``, as coremltools puts in the operator itself."""
 
 
-def worst_errors(group: str) -> dict[str, float]:
-    """Execute all cases of a group in one program; return each one's largest error relative to its largest value."""
-    import coreml_cases
-
+def worst_errors() -> dict[str, float]:
+    """Execute all cases, one program for each system; return each one's largest error relative to its largest value."""
     ct = coremltools(tensorflow=False)
+    import coreml_cases
     import coreml_further_cases as further
 
-    groups = {
-        "old": (further.OLD, ct.target.iOS16),
-        "older": ({**coreml_cases.CASES, **further.FURTHER}, ct.target.iOS17),
-    }
-    cases, target = groups.get(group) or ({**coreml_cases.NEWER, **further.NEW}, ct.target.iOS18)
-    found = execute(ct, cases, target)
-    return {name: _error(found[name], _wanted(ct, case, target)) for name, case in cases.items()}
+    errors = {}
+    for cases, target in (
+        (further.OLD, ct.target.iOS16),
+        ({**coreml_cases.CASES, **further.FURTHER}, ct.target.iOS17),
+        ({**coreml_cases.NEWER, **further.NEW}, ct.target.iOS18),
+    ):
+        found = execute(ct, cases, target)
+        errors |= {name: error_of(found[name], wanted_of(ct, case, target)) for name, case in cases.items()}
+    return errors
 
 
 def execute(ct: Any, cases: dict[str, Any], target: Any) -> dict[str, list[np.ndarray]]:
@@ -118,7 +122,7 @@ def _operators_of(case: Any) -> set[str]:
     return set(recorder.seen)
 
 
-def _wanted(ct: Any, case: Any, target: Any) -> list[np.ndarray]:
+def wanted_of(ct: Any, case: Any, target: Any) -> list[np.ndarray]:
     if case.reference is not None:
         made = case.reference(*case.inputs)
         return [np.asarray(part) for part in (made if isinstance(made, list) else [made])]
@@ -130,55 +134,10 @@ def _wanted(ct: Any, case: Any, target: Any) -> list[np.ndarray]:
         return [np.asarray(value.val) for value in (made if isinstance(made, list) else [made])]
 
 
-def _error(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
+def error_of(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
     if [item.shape for item in found] != [item.shape for item in wanted]:
         raise AssertionError(f"shapes {[item.shape for item in found]}, wanted {[item.shape for item in wanted]}")
     return max(
         float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max() / max(1.0, np.abs(b).max()))
         for a, b in zip(found, wanted, strict=True)
     )
-
-
-def explore(operator: str, examples: int) -> int:
-    """Let hypothesis choose windows for a convolution or pooling; return how many programs were tried."""
-    import coreml_references as ref
-    from coreml_cases import Case
-    from hypothesis import HealthCheck, assume, given, settings
-    from hypothesis import strategies as st
-
-    ct = coremltools(tensorflow=False)
-    tried = []
-    axis = st.tuples(st.integers(3, 9), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(0, 2))
-
-    @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(st.lists(axis, min_size=1, max_size=2), st.sampled_from(["valid", "same", "same_lower", "custom"]))
-    def check(axes: list[tuple[int, ...]], pad_type: str) -> None:
-        sizes, kernel, strides, before, after = (list(part) for part in zip(*axes, strict=True))
-        pad = [item for pair in zip(before, after, strict=True) for item in pair]
-        assume(all(k > max(b, a) and s + b + a >= k for s, k, b, a in zip(sizes, kernel, before, after, strict=True)))
-        assume(pad_type != "valid" or all(s >= k for s, k in zip(sizes, kernel, strict=True)))
-        x = np.random.default_rng(sum(pad)).normal(size=(1, 2, *sizes)).astype(np.float32)
-        more = {"pad": pad} if pad_type == "custom" else {}
-        if operator == "conv":
-            weight = np.random.default_rng(1).normal(size=(3, 2, *kernel)).astype(np.float32)
-            case = Case(
-                (x,),
-                lambda mb, x: mb.conv(x=x, weight=weight, strides=strides, pad_type=pad_type, **more),
-                lambda x: ref.conv(x, weight, strides=strides, pad_type=pad_type, **more),
-            )
-        else:
-            case = Case(
-                (x,),
-                lambda mb, x: getattr(mb, f"{operator}_pool")(
-                    x=x, kernel_sizes=kernel, strides=strides, pad_type=pad_type, **more
-                ),
-                lambda x: ref.pool(x, operator, kernel, strides, pad_type=pad_type, **more),
-            )
-        found = execute(ct, {"case": case}, ct.target.iOS17)["case"]
-        assert _error(found, [np.asarray(case.reference(x))]) < 1e-5
-        tried.append(1)
-
-    check()
-    return len(tried)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from toolkit.core import signature as binding
 from toolkit.core.artifacts import KeptFloat, LayerFact, Requirements, Signature, TensorSpec
+from toolkit.core.errors import DataError, ModelError
 from toolkit.core.probe import probe_feeds
 from toolkit.core.recipe import load_recipe
 from toolkit.sources import onnx as onnx_source
@@ -66,19 +66,6 @@ def compare(form: str, model: Path, source: Signature, samples: Any, wanted: Any
         int8_bytes=inspections[1].size_bytes,
         requirements=coreml.requirements(small),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KerasOutcomes:
-    cnn: Outcome
-    two_heads: Outcome
-
-
-def keras_models(model: Path, folder: Path) -> KerasOutcomes:
-    """Both Keras nets in one child: importing TensorFlow is most of the time."""
-    (folder / "cnn").mkdir()
-    (folder / "heads").mkdir()
-    return KerasOutcomes(cnn=keras_cnn(model, folder / "cnn"), two_heads=keras_two_heads(folder / "heads"))
 
 
 def keras_cnn(model: Path, folder: Path) -> Outcome:
@@ -138,6 +125,37 @@ def _saved_model(net: Any, heads: dict[str, Any], specs: list[Any], samples: Any
         outputs=tuple(TensorSpec(name=n, dtype="float32", shape=stacked[n][:1].shape) for n in heads),
     )
     return compare("saved_model", folder / "saved", source, samples, stacked, folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxOutcomes:
+    net: Outcome
+    odd_names: Outcome
+    refusals: dict[str, str]
+
+
+def onnx_models(model: Path, folder: Path) -> OnnxOutcomes:
+    """All that starts from ONNX, in one child."""
+    places = {name: folder / name for name in ("net", "names", "changed", "unsupported")}
+    for place in places.values():
+        place.mkdir()
+    return OnnxOutcomes(
+        net=onnx_net(model, places["net"]),
+        odd_names=onnx_text_with_odd_names(places["names"]),
+        refusals={
+            "changed": refusal(onnx_net_with_a_changed_weight, model, places["changed"]),
+            "unsupported": refusal(onnx_unsupported, places["unsupported"]),
+        },
+    )
+
+
+def refusal(job: Any, *given: Any) -> str:
+    """Return the words with which something is refused."""
+    try:
+        job(*given)
+    except ModelError as error:
+        return error.message
+    return "not refused"
 
 
 def onnx_net(model: Path, folder: Path) -> Outcome:
@@ -232,15 +250,15 @@ def onnx_unsupported(folder: Path) -> None:
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
-        [helper.make_node("Det", ["x"], ["y"], "determinant")],
-        "det",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 3])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+        [helper.make_node("RandomNormalLike", ["x"], ["y"], "dice")],
+        "random",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "d.onnx")
     source = Signature(
-        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3, 3)),),
-        outputs=(TensorSpec(name="y", dtype="float32", shape=(1,)),),
+        inputs=(TensorSpec(name="x", dtype="float32", shape=(1, 3)),),
+        outputs=(TensorSpec(name="y", dtype="float32", shape=(1, 3)),),
     )
     coreml.convert("onnx", folder / "d.onnx", source, folder / "d.mlpackage")
 
@@ -295,21 +313,22 @@ def float16_program(folder: Path) -> dict[str, float]:
     return found
 
 
-def compressed_programs(folder: Path) -> dict[str, float]:
+def compressed_programs(folder: Path, *names: str) -> dict[str, float]:
     """Hold each of coremltools' weight compressions against what coremltools itself expands it to."""
     ct = coremltools(tensorflow=False)
     import coremltools.optimize.coreml as cto
 
-    def affine(**more: Any) -> Any:
-        return lambda model: cto.linear_quantize_weights(
-            model, cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(weight_threshold=10, **more))
-        )
+    def affine(joint: bool = False, **more: Any) -> Any:
+        config = cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(weight_threshold=10, **more))
+        return lambda model: cto.linear_quantize_weights(model, config, joint_compression=joint)
 
-    def table(**more: Any) -> Any:
-        return lambda model: cto.palettize_weights(
-            model,
-            cto.OptimizationConfig(global_config=cto.OpPalettizerConfig(mode="uniform", weight_threshold=10, **more)),
-        )
+    def table(joint: bool = False, mode: str = "uniform", **more: Any) -> Any:
+        config = cto.OptimizationConfig(global_config=cto.OpPalettizerConfig(mode=mode, weight_threshold=10, **more))
+        return lambda model: cto.palettize_weights(model, config, joint_compression=joint)
+
+    def sparse(model: Any) -> Any:
+        kind = cto.OpMagnitudePrunerConfig(target_sparsity=0.5, weight_threshold=10)
+        return cto.prune_weights(model, cto.OptimizationConfig(global_config=kind))
 
     forms = {
         "int8 symmetric": affine(mode="linear_symmetric"),
@@ -318,6 +337,7 @@ def compressed_programs(folder: Path) -> dict[str, float]:
         "lut 4": table(nbits=4),
         "lut 6": table(nbits=6),
         "lut 8": table(nbits=8),
+        "sparse": sparse,
     }
     newer = {
         "int8 iOS 18": affine(mode="linear_symmetric"),
@@ -325,22 +345,152 @@ def compressed_programs(folder: Path) -> dict[str, float]:
         "int4 blocks": affine(mode="linear", dtype="int4", granularity="per_block", block_size=8),
         "lut 4 grouped": table(nbits=4, granularity="per_grouped_channel", group_size=8),
         "lut 3": table(nbits=3),
+        "lut of pairs": table(mode="kmeans", nbits=2, cluster_dim=2),
+        "lut 4 scaled by channel": table(nbits=4, enable_per_channel_scale=True),
+        "lut 4 of int8": lambda model: affine(joint=True, granularity="per_tensor")(table(nbits=4)(model)),
+        "sparse int8": lambda model: affine(joint=True)(sparse(model)),
+        "sparse lut 4": lambda model: table(joint=True, nbits=4)(sparse(model)),
     }
     found = {}
     for target, group in ((ct.target.iOS16, forms), (ct.target.iOS18, newer)):
-        for name, compress in group.items():
+        for name in [name for name in group if not names or name in names]:
             made, x, _ = _small_program(ct, ct.precision.FLOAT32, target)
-            small = compress(made)
+            small = group[name](made)
             large = cto.decompress_weights(small)
             arrays = []
             for kind, model in (("small", small), ("large", large)):
                 path = folder / f"{name} {kind}.mlpackage"
                 model.save(str(path))
                 arrays.append(coreml.open_session(path, 1).run({"x": x})["y"])
-            dtypes = {layer.weight_dtype for layer in coreml.inspect(folder / f"{name} small.mlpackage").layers}
-            assert not dtypes <= {"", "float32"}, name
+            layers = coreml.inspect(folder / f"{name} small.mlpackage").layers
+            assert name == "sparse" or not {layer.weight_dtype for layer in layers} <= {"", "float32"}, name
             found[name] = sqnr_db(arrays[1], arrays[0])
     return found
+
+
+OFTEN = ("int8 asymmetric", "lut 4", "sparse", "int4 blocks", "lut of pairs", "sparse int8")
+"""Compressions that the default run looks at, of the 17."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramOutcomes:
+    float16: dict[str, float]
+    compressed: dict[str, float]
+    functions: dict[str, float]
+    refusals: dict[str, str]
+    inspected_state: tuple[str, ...]
+    shared_bytes: tuple[int, int]
+
+
+def programs(folder: Path) -> ProgramOutcomes:
+    """All that starts from a program of coremltools' own, in one child."""
+    refused = (unsupported_program, stateful_program, neural_network, tiny_weights, contradiction, absurd_shape)
+    messages = {job.__name__: refusal(job, folder) for job in refused}
+    return ProgramOutcomes(
+        float16=float16_program(folder),
+        compressed=compressed_programs(folder, *OFTEN),
+        functions=several_functions(folder),
+        refusals=messages,
+        inspected_state=coreml.requirements(folder / "s.mlpackage").operators,
+        shared_bytes=shared_weights(folder),
+    )
+
+
+def several_functions(folder: Path) -> dict[str, float]:
+    """Two functions in one package: the default one is executed, whatever its name."""
+    ct = coremltools(tensorflow=False)
+    from coremltools.models.utils import MultiFunctionDescriptor, save_multifunction
+
+    found = {}
+    for name, factor in (("small", 2.0), ("large", 5.0)):
+        program = _scaling(ct, factor)
+        _save(ct, program, folder / f"{name}.mlpackage", inputs=[ct.TensorType(name="x", shape=(1, 4))])
+    for default, factor in (("small", 2.0), ("large", 5.0)):
+        both = MultiFunctionDescriptor()
+        for name in ("small", "large"):
+            both.add_function(str(folder / f"{name}.mlpackage"), "main", name)
+        both.default_function_name = default
+        path = folder / f"both {default}.mlpackage"
+        save_multifunction(both, str(path))
+        made = coreml.open_session(path, 1).run({"x": np.ones((1, 4), np.float32)})["y"]
+        assert coreml.inspect(path).signature.inputs[0].shape == (1, 4)
+        found[default] = float(np.abs(made - factor).max())
+    return found
+
+
+def _scaling(ct: Any, factor: float) -> Any:
+    from coremltools.converters.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 4))], opset_version=ct.target.iOS16)
+    def program(x: Any) -> Any:
+        return mb.mul(x=x, y=np.float32(factor), name="y")
+
+    return program
+
+
+def shared_weights(folder: Path) -> tuple[int, int]:
+    """Two layers with one weight: bytes by layers, and of the weight."""
+    ct = coremltools(tensorflow=False)
+    from coremltools.converters.mil import Builder as mb
+
+    weight = np.random.default_rng(3).normal(size=(32, 32)).astype(np.float32)
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 32))], opset_version=ct.target.iOS16)
+    def program(x: Any) -> Any:
+        both = mb.const(val=weight, name="both")
+        return mb.linear(x=mb.tanh(x=mb.linear(x=x, weight=both)), weight=both, name="y")
+
+    _save(ct, program, folder / "shared.mlpackage", pass_pipeline=ct.PassPipeline.EMPTY)
+    linear = [layer for layer in coreml.inspect(folder / "shared.mlpackage").layers if layer.operator == "linear"]
+    assert {layer.weight_dtype for layer in linear} == {"float32"}
+    biases = 2 * 32 * weight.itemsize
+    return sum(layer.weight_bytes for layer in linear), weight.nbytes + biases
+
+
+def contradiction(folder: Path) -> None:
+    """A sound program whose convolution is then told of an axis too many."""
+    package = folder / "contradiction.mlpackage"
+    small_package(package)
+    _change(package, "strides", lambda value: value.immediateValue.tensor.ints.values.append(2))
+
+
+def absurd_shape(folder: Path) -> None:
+    """A sound program whose convolution then claims to yield a terabyte."""
+    package = folder / "absurd.mlpackage"
+    small_package(package)
+
+    def grow(model: Any) -> None:
+        for function in model.mlProgram.functions.values():
+            for operation in function.block_specializations[function.opset].operations:
+                if operation.type == "conv":
+                    operation.outputs[0].type.tensorType.dimensions[1].constant.size = 1 << 24
+
+    _rewritten(package, grow)
+    coreml.open_session(package, 1)
+
+
+def _change(package: Path, key: str, change: Any) -> None:
+    def through(model: Any) -> None:
+        for function in model.mlProgram.functions.values():
+            operations = function.block_specializations[function.opset].operations
+            wanted = {item.inputs[key].arguments[0].name for item in operations if key in item.inputs}
+            for operation in operations:
+                if operation.type == "const" and operation.outputs[0].name in wanted:
+                    change(operation.attributes["val"])
+                    operation.attributes["val"].type.tensorType.dimensions[0].constant.size += 1
+
+    _rewritten(package, through)
+    coreml.open_session(package, 1)
+
+
+def _rewritten(package: Path, change: Any) -> None:
+    from toolkit.targets.coreml.messages import read_specification
+    from toolkit.targets.coreml.package import open_package
+
+    opened = open_package(package)
+    model = read_specification(opened)
+    change(model)
+    opened.specification.write_bytes(model.SerializeToString())
 
 
 def unsupported_program(folder: Path) -> None:
@@ -447,6 +597,22 @@ def open_cold(package: Path) -> Cold:
     return Cold(seconds=seconds, imported=tuple(name for name in heavy if name in sys.modules))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """What came of the things that are done with one package."""
+
+    wrong_feed: str
+    left: list[str]
+
+
+def handle(package: Path) -> Handled:
+    try:
+        wrong_feed(package)
+    except DataError as error:
+        return Handled(wrong_feed=error.message, left=leftovers(package))
+    return Handled(wrong_feed="taken", left=leftovers(package))
+
+
 def wrong_feed(package: Path) -> None:
     """Run with an array of another shape."""
     session = coreml.open_session(package, 1)
@@ -463,18 +629,15 @@ def leftovers(package: Path) -> list[str]:
 
 
 def rewrite_weight_path(package: Path, name: str) -> None:
-    """Point the first weights of a package at another file."""
-    from toolkit.targets.coreml.messages import read_specification
-    from toolkit.targets.coreml.package import open_package
+    """Point the weights of a package at another file."""
 
-    opened = open_package(package)
-    model = read_specification(opened)
-    for function in model.mlProgram.functions.values():
-        for block in function.block_specializations.values():
-            for operation in block.operations:
-                value = operation.attributes.get("val")
-                if value is not None and value.WhichOneof("value") == "blobFileValue":
-                    value.blobFileValue.fileName = name
-    opened.specification.write_bytes(model.SerializeToString())
-    json.loads((package / "Manifest.json").read_text())
+    def change(model: Any) -> None:
+        for function in model.mlProgram.functions.values():
+            for block in function.block_specializations.values():
+                for operation in block.operations:
+                    value = operation.attributes.get("val")
+                    if value is not None and value.WhichOneof("value") == "blobFileValue":
+                        value.blobFileValue.fileName = name
+
+    _rewritten(package, change)
     coreml.open_session(package, 1)

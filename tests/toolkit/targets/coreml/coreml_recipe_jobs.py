@@ -11,6 +11,7 @@ from coreml_model_jobs import sqnr_db
 from seen_ranges import MinMax
 
 from toolkit.core.artifacts import KeptFloat, LayerFact, Range
+from toolkit.core.errors import ModelError, SettingsError
 from toolkit.core.recipe import Recipe, load_recipe
 from toolkit.targets import coreml
 from toolkit.targets.coreml.foreign import coremltools
@@ -33,9 +34,16 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
+OFTEN = ("float16", "weight-int8", "static-int8", "kept", "int4 block", "lut tensor")
+"""Recipes that the default run builds."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builds:
-    """What became of the program by recipe; ``tapped`` is the SQNR of each tensor of the static build."""
+    """What became of the program by recipe; ``tapped`` is the SQNR of each tensor of the static build.
+
+    ``refusals`` are the words with which a value beyond float16 and an unknown layer are refused.
+    """
 
     sqnr_db: dict[str, float]
     ios_min: dict[str, str | None]
@@ -44,18 +52,19 @@ class Builds:
     concat_scales: tuple[float, ...]
     float_names: tuple[str, ...]
     tapped: dict[str, float]
+    refusals: tuple[str, str]
 
 
-def every_recipe(folder: Path) -> Builds:
-    """Build the program in every recipe and hold each against the float one."""
+def build(folder: Path, names: tuple[str, ...]) -> Builds:
+    """Build the program in some recipes, static-int8 among them, and hold each against the float one."""
     source = _program(folder / "float.mlpackage")
     samples = [{"x": _picture(index)} for index in range(24)]
     observer = MinMax()
     coreml.calibrate(source, samples[:16], observer.see)
     wanted = _run(source, samples[16:])
     found, layers, kept, floors = {}, {}, {}, {}
-    for name, recipe in RECIPES.items():
-        out = folder / f"{name.replace(' ', '-')}.mlpackage"
+    for name in names:
+        recipe, out = RECIPES[name], folder / f"{name.replace(' ', '-')}.mlpackage"
         kept[name] = coreml.quantize(source, recipe, observer.ranges(), out).kept_float
         found[name] = sqnr_db(wanted, _run(out, samples[16:]))
         inspection = coreml.inspect(out)
@@ -72,17 +81,19 @@ def every_recipe(folder: Path) -> Builds:
         float_names=tuple(floats),
         tapped={name: sqnr_db(floats[name], values) for name, values in built.items() if name in floats}
         | {name: -1.0 for name in built if name not in floats},
+        refusals=(
+            _refusal(source, STATIC, {"first": Range(low=-1.0, high=2e5)}),
+            _refusal(source, replace(WEIGHTS, keep_float=("seconds",)), {}),
+        ),
     )
 
 
-def too_large_for_half(folder: Path) -> None:
-    source = _program(folder / "float.mlpackage")
-    coreml.quantize(source, STATIC, {"first": Range(low=-1.0, high=2e5)}, folder / "q.mlpackage")
-
-
-def unknown_layer(folder: Path) -> None:
-    source = _program(folder / "float.mlpackage")
-    coreml.quantize(source, replace(WEIGHTS, keep_float=("seconds",)), {}, folder / "q.mlpackage")
+def _refusal(source: Path, recipe: Recipe, ranges: dict[str, Range]) -> str:
+    try:
+        coreml.quantize(source, recipe, ranges, source.parent / "refused.mlpackage")
+    except (ModelError, SettingsError) as error:
+        return f"{type(error).__name__}: {error.message} {error.hint}"
+    return "not refused"
 
 
 def _program(out: Path) -> Path:

@@ -2,45 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import coreml_drawn_jobs
 import coreml_jobs
 import pytest
 from coreml_cases import CASES, NEWER
 from coreml_further_cases import FURTHER, NEW, OLD
 
-from toolkit.core.clock import SystemClock
-from toolkit.core.events import silent
 from toolkit.core.isolation import isolate
-from toolkit.core.process import run
-from toolkit.core.store import Store
-from toolkit.core.tools import Tools
+from toolkit.core.tools import Tools, system_tools
 from toolkit.targets.coreml.interpreter.operators import FAMILIES, LOWERINGS
 
 ALL_CASES = [*CASES, *NEWER, *FURTHER, *OLD, *NEW]
+DRAWN = sorted(coreml_drawn_jobs.families())
+FEW, MANY = 30, 500
 
-TOLERANCE = 1e-5
-"""Of the largest value: float32 rounding over a few hundred terms."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Errors of the written cases, faults of the drawn ones, and the table that the documentation shows."""
+
+    errors: dict[str, float]
+    faults: dict[str, list[str]]
+    table: str
+
+
+def look() -> Found:
+    return Found(
+        errors=coreml_jobs.worst_errors(),
+        faults=coreml_drawn_jobs.explore(dict.fromkeys(DRAWN, FEW)),
+        table=coreml_jobs.table_of_operators(),
+    )
 
 
 @pytest.fixture(scope="module")
-def errors(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
-    root = tmp_path_factory.mktemp("operators")
-    tools = Tools(run=run, emit=silent, clock=SystemClock(), store=Store(root))
-    groups = ("old", "older", "newer")
-    return {
-        name: error for group in groups for name, error in isolate(tools, 300, coreml_jobs.worst_errors, group).items()
-    }
+def found() -> Found:
+    return isolate(system_tools(), 300, look)
 
 
 @pytest.mark.parametrize("name", ALL_CASES)
-def test_operator_computes_what_it_means(name: str, errors: dict[str, float]) -> None:
-    assert errors[name] < TOLERANCE
+def test_operator_computes_what_it_means(name: str, found: Found) -> None:
+    assert found.errors[name] < coreml_jobs.TOLERANCE
 
 
-@pytest.mark.parametrize("operator", ["conv", "max", "avg"])
-def test_any_window_and_padding(operator: str, tools: Tools) -> None:
-    assert isolate(tools, 300, coreml_jobs.explore, operator, 25) >= 25
+@pytest.mark.parametrize("family", DRAWN)
+def test_any_use_of_a_family_computes_what_it_means(family: str, found: Found) -> None:
+    assert found.faults[family] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", DRAWN)
+def test_many_uses_of_a_family_compute_what_they_mean(family: str, tools: Tools) -> None:
+    assert isolate(tools, 600, coreml_drawn_jobs.explore, {family: MANY}) == {family: []}
+
+
+def test_every_family_is_drawn_from() -> None:
+    names = {family.__name__.rpartition(".")[2] for family in FAMILIES}
+    assert names == {*DRAWN, "classification"}  # that one is whole models, in test_interface
 
 
 def test_every_lowered_operator_has_a_case() -> None:
@@ -59,9 +79,7 @@ def test_no_operator_is_in_two_families() -> None:
     assert len(LOWERINGS) == sum(len(family.LOWERINGS) for family in FAMILIES)
 
 
-def test_the_documentation_counts_the_cases_of_every_operator(tools: Tools) -> None:
+def test_the_documentation_counts_the_cases_of_every_operator(found: Found) -> None:
     text = (Path(__file__).parents[4] / "docs" / "coreml.md").read_text(encoding="utf-8")
-    missing = [
-        family for family in isolate(tools, 120, coreml_jobs.table_of_operators).splitlines() if family not in text
-    ]
+    missing = [family for family in found.table.splitlines() if family not in text]
     assert not missing, "regenerate the table: python benchmarks/coreml.py operators"

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-import coreml_model_jobs as jobs
+import coreml_hostile_jobs as hostile
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,17 +16,10 @@ from hypothesis import strategies as st
 
 from toolkit.core.errors import ModelError
 from toolkit.core.isolation import isolate
-from toolkit.core.tools import system_tools
+from toolkit.core.tools import Tools
 from toolkit.targets.coreml.interpreter.program import read_package
 from toolkit.targets.coreml.interpreter.weights import BlobFile, decode, unpack
 from toolkit.targets.coreml.package import open_package
-
-
-@pytest.fixture(scope="module")
-def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("sound") / "small.mlpackage"
-    isolate(system_tools(), 300, jobs.small_package, path)
-    return path
 
 
 @pytest.fixture
@@ -164,6 +157,7 @@ def test_flipped_bytes_are_an_error_of_the_house_or_harmless(sound: Path, data: 
         path.write_bytes(whole)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([1, 2, 3, 4, 6]), st.data())
 def test_unpacking_inverts_packing(bits: int, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.integers(0, 2**bits - 1), min_size=1, max_size=40))
@@ -179,3 +173,16 @@ def test_four_bit_integers_have_a_sign() -> None:
 def test_a_blob_of_another_size_is_refused(sound: Path) -> None:
     with pytest.raises(ModelError, match="no such weights"):
         BlobFile(_weights(sound)).read(64, "fp32", (3,))
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
+def test_damaged_packages_are_refused_or_executed_and_nothing_else(count: int, tmp_path: Path, tools: Tools) -> None:
+    ends = isolate(tools, 300, hostile.damage, tmp_path, count)
+    assert sum(ends.values()) == count
+    assert min(ends.values()) > 0
+
+
+@pytest.mark.parametrize("offset", [2**63, 2**40, 1])
+def test_weights_beyond_the_file_are_refused(sound: Path, offset: int) -> None:
+    with pytest.raises(ModelError, match="no such weights"):
+        BlobFile(_weights(sound)).read(offset, "fp32", (4,))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import collections
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import node_cases
 import numpy as np
+import written_models
 from onnx import TensorProto, helper, numpy_helper
 
 from toolkit.core.artifacts import Signature, TensorSpec
@@ -22,19 +25,25 @@ _ATTEMPTS = 4
 """Some cases of an operator ask for what Core ML cannot tell, such as the positions that a pooling chose."""
 
 
-def verdicts() -> dict[str, list[str]]:
-    """Take one expressible case of every operator that is lowered; return which operators' passed, and what failed."""
+def verdicts(operators: list[str]) -> dict[str, list[str]]:
+    """Take one expressible case of each operator; return which operators' passed, and what failed.
+
+    All operators are meant when none is named.
+    """
     offered = collections.defaultdict(list)
-    for case in node_cases.collect():
+    cases, operators = (
+        (node_cases.collect_of(operators), operators) if operators else (node_cases.collect(), [*LOWERINGS])
+    )
+    for case in cases:
         operator = node_cases.operator_of(case)
-        if operator in LOWERINGS and _plain(case):
+        if operator in operators and _plain(case):
             offered[operator].append(case)
     passed, failed = [], []
     waiting = dict(offered)
     for attempt in range(_ATTEMPTS):
         cases = [cases[attempt] for cases in waiting.values() if len(cases) > attempt]
-        for outcome in node_cases.run_all(cases, node_cases.own_route):
-            if outcome.verdict != "inexpressible":
+        for outcome in node_cases.run_all(cases, node_cases.cleaned_route):
+            if outcome.verdict not in ("inexpressible", "unlowered"):
                 del waiting[outcome.operator]
                 words = f"{outcome.case}: {outcome.reason}"
                 passed.append(outcome.operator) if outcome.verdict == "passed" else failed.append(words)
@@ -48,7 +57,10 @@ def all_verdicts() -> list[node_cases.Outcome]:
 
 def _plain(case: Any) -> bool:
     kinds = {item.type.tensor_type.elem_type for item in (*case.model.graph.input, *case.model.graph.output)}
-    return kinds <= {TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL}
+    return kinds <= {
+        *(TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT8, TensorProto.UINT8),
+        *(TensorProto.INT32, TensorProto.INT64),
+    }
 
 
 def refused(kinds: list[str]) -> dict[str, str]:
@@ -62,8 +74,15 @@ def refused(kinds: list[str]) -> dict[str, str]:
     return told
 
 
+def written() -> dict[str, str]:
+    """Take the models written for these tests; return what differs."""
+    return written_models.differing()
+
+
 def _refused_model(kind: str) -> Any:
     shape: list[Any] = [2, 3]
+    if kind in _HOSTILE:
+        return _HOSTILE[kind]()
     if kind == "flexible":
         return _model([helper.make_node("Relu", ["x"], ["y"])], ["n", 3], shape)
     if kind == "empty":
@@ -91,6 +110,77 @@ def _model(nodes: list[Any], given: list[Any], made: list[Any], constants: Any =
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, made)]
     graph = helper.make_graph(nodes, "g", inputs, outputs, list(constants))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def _dangling() -> Any:
+    return _model([helper.make_node("Add", ["x", "nowhere"], ["y"], name="adder")], [2], [2])
+
+
+def _unmade() -> Any:
+    return _model([helper.make_node("Relu", ["x"], ["z"])], [2], [2])
+
+
+def _absurd_input() -> Any:
+    return _model([helper.make_node("Relu", ["x"], ["y"])], [2**20, 2**20], [2**20, 2**20])
+
+
+def _absurd_constant() -> Any:
+    shape = numpy_helper.from_array(np.asarray([2**20, 2**20], np.int64), "shape")
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["big"], name="grower")]
+    return _model([*nodes, helper.make_node("Add", ["x", "big"], ["y"])], [1], [1], [shape])
+
+
+def _absurd_growth() -> Any:
+    repeats = numpy_helper.from_array(np.asarray([2**16, 2**16], np.int64), "repeats")
+    return _model([helper.make_node("Tile", ["x", "repeats"], ["y"], name="grower")], [2, 3], [2, 3], [repeats])
+
+
+def _long_loop() -> Any:
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["on"], ["on_out"]), helper.make_node("Exp", ["state"], ["next"])],
+        "body",
+        [helper.make_tensor_value_info(name, 1, None) for name in ("turn", "on", "state")],
+        [helper.make_tensor_value_info(name, 1, None) for name in ("on_out", "next")],
+    )
+    turns = numpy_helper.from_array(np.asarray(10**9, np.int64), "turns")
+    loop = helper.make_node("Loop", ["turns", "", "x"], ["y"], name="counter", body=body)
+    return _model([loop], [2], [2], [turns])
+
+
+def _many_functions() -> Any:
+    """Return functions that call the next one ten times each, eight deep."""
+    imports = [helper.make_opsetid("own", 1), helper.make_opsetid("", 17)]
+    model = _model([helper.make_node("F0", ["x"], ["y"], domain="own")], [2], [2])
+    for depth in range(7):
+        names = ["a", *(f"t{at}" for at in range(9)), "b"]
+        inner = [helper.make_node(f"F{depth + 1}", [a], [b], domain="own") for a, b in itertools.pairwise(names)]
+        if depth == 6:
+            inner = [helper.make_node("Exp", [a], [b]) for a, b in itertools.pairwise(names)]
+        model.functions.append(helper.make_function("own", f"F{depth}", ["a"], ["b"], inner, imports))
+    model.opset_import.append(imports[0])
+    return model
+
+
+def _contradiction() -> Any:
+    weight = numpy_helper.from_array(np.zeros((4, 5), np.float32), "w")
+    return _model([helper.make_node("MatMul", ["x", "w"], ["y"], name="product")], [2, 3], [2, 5], [weight])
+
+
+def _other_domain() -> Any:
+    return _model([helper.make_node("FusedThing", ["x"], ["y"], name="fused", domain="com.example")], [2], [2])
+
+
+_HOSTILE: dict[str, Callable[[], Any]] = {
+    "dangling": _dangling,
+    "unmade": _unmade,
+    "absurd input": _absurd_input,
+    "absurd constant": _absurd_constant,
+    "absurd growth": _absurd_growth,
+    "long loop": _long_loop,
+    "many functions": _many_functions,
+    "contradiction": _contradiction,
+    "other domain": _other_domain,
+}
 
 
 def shape_chain(folder: Path) -> dict[str, list[str]]:

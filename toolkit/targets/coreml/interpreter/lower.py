@@ -10,9 +10,9 @@ from toolkit.core.artifacts import TensorSpec
 from toolkit.core.errors import ModelError
 from toolkit.targets.coreml.interface import Colour, Interface
 from toolkit.targets.coreml.interpreter import graph as onnx_graph
-from toolkit.targets.coreml.interpreter.graph import Graph, Layer, computed_dtype, onnx_type
+from toolkit.targets.coreml.interpreter.graph import GRAPH_BYTES, Graph, Layer, computed_dtype, onnx_type
 from toolkit.targets.coreml.interpreter.operators import LOWERINGS
-from toolkit.targets.coreml.interpreter.program import Program, Value
+from toolkit.targets.coreml.interpreter.program import NO_TENSORS, Operation, Program, Value
 
 _IR_VERSION = 9
 
@@ -24,7 +24,8 @@ def lower(program: Program, interface: Interface, *, rounded: bool = False) -> A
     Where it is ``rounded``, every float16 tensor is rounded to half precision as soon as it is computed.
 
     Raises:
-        ModelError: an operator is not supported, or a shape is flexible; it and its layer are named.
+        ModelError: an operator is not supported, a shape is flexible or absurd, or an operation contradicts itself; it
+            and its layer are named.
     """
     from onnx import helper
 
@@ -36,13 +37,22 @@ def lower(program: Program, interface: Interface, *, rounded: bool = False) -> A
     graph.renamed.update({value.name: graph.fresh(value.name) for value in program.outputs})
     for operation in program.operations:
         kept = {value.name: _before_rounding(graph, value) for value in operation.outputs} if rounded else {}
-        LOWERINGS[operation.operator](Layer(operation, graph))
+        _lower(operation, graph)
         for name, after in kept.items():
             _round(graph, name, after)
     outputs = [_close_output(graph, value, interface) for value in program.outputs]
     made = helper.make_graph(graph.nodes, "program", inputs, outputs, list(graph.constants.values()))
     opsets = [helper.make_opsetid("", onnx_graph.OPSET)]
     return helper.make_model(made, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="palmtop")
+
+
+def _lower(operation: Operation, graph: Graph) -> None:
+    layer = Layer(operation, graph)
+    try:
+        LOWERINGS[operation.operator](layer)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # such as an axis beyond the rank: coremltools writes none, but any file may be opened
+        raise layer.refusal(f"contradicts itself ({type(error).__name__}: {error})") from error
 
 
 def _before_rounding(graph: Graph, value: Value) -> str:
@@ -72,8 +82,18 @@ def check_supported(program: Program) -> None:
     """Hold a program's operators against those that are lowered.
 
     Raises:
-        ModelError: one is not; the first is named with its layer, and the others are listed.
+        ModelError: one is not; the first is named with its layer, and the others are listed. Or a value is no tensor.
     """
+    for value in (*program.inputs, *program.outputs):
+        if value.type.dtype == "state":
+            raise ModelError(
+                f"The program keeps state between calls ({value.name!r}), which is not executed on the host.",
+                hint="Convert the model with its state as inputs and outputs.",
+            )
+        if value.type.dtype in NO_TENSORS:
+            raise ModelError(
+                f"The program's {value.name!r} is a {value.type.dtype}, which is not executed on the host."
+            )
     unknown = [operation for operation in program.operations if operation.operator not in LOWERINGS]
     if unknown:
         others = sorted({operation.operator for operation in unknown[1:]} - {unknown[0].operator})
@@ -86,11 +106,18 @@ def check_supported(program: Program) -> None:
 
 def _check_fixed(program: Program) -> None:
     for operation in program.operations:
-        if any(-1 in value.type.shape for value in operation.outputs):
-            raise ModelError(
-                f"The layer {operation.name!r} ({operation.operator}) yields a tensor of flexible shape.",
-                hint="Only shapes that follow from those of the inputs are executed on the host.",
-            )
+        for value in operation.outputs:
+            if -1 in value.type.shape:
+                raise ModelError(
+                    f"The layer {operation.name!r} ({operation.operator}) yields a tensor of flexible shape.",
+                    hint="Only shapes that follow from those of the inputs are executed on the host.",
+                )
+            if 4 * value.type.count > GRAPH_BYTES:
+                raise ModelError(
+                    f"The layer {operation.name!r} ({operation.operator}) yields a tensor of the absurd shape "
+                    f"{list(value.type.shape)}.",
+                    hint="No phone holds it; convert the model with smaller inputs.",
+                )
 
 
 def _open_input(graph: Graph, value: Value, interface: Interface) -> Any:

@@ -39,12 +39,19 @@ _DTYPES = {
     38: "uint6",
     39: "uint3",
 }
+NO_TENSORS = ("dictionary", "list", "state", "tuple")
+"""Kinds of values that are no tensors: a program may have them, but is not executed then."""
+
+_WITHOUT_OUTPUT = ("write_state",)
 _MAX_ELEMENTS = 1 << 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorType:
-    """Element type in MIL's words (``fp16``, ``int32``, ``string``, …) and shape, with -1 for a flexible axis."""
+    """Element type in MIL's words (``fp16``, ``int32``, ``string``, …) and shape, with -1 for a flexible axis.
+
+    What is no tensor has its kind (one of ``NO_TENSORS``) in place of an element type, and no shape.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -66,12 +73,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Operation:
-    """One operation: an operator's name, arguments by parameter name, and what it yields."""
+    """One operation: an operator's name, arguments by parameter name, and what it yields.
+
+    ``inner`` are the operations in the blocks of control flow.
+    """
 
     operator: str
     name: str
     inputs: Mapping[str, tuple[Value, ...]]
     outputs: tuple[Value, ...]
+    inner: tuple[Operation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,9 +121,20 @@ class _Reader:
         if block is None:
             raise self.damaged("its main function is empty")
         inputs = tuple(self.declare(item) for item in function.inputs)
-        operations = [made for spec in block.operations if (made := self.operation(spec)) is not None]
+        operations = self.operations(block)
         outputs = tuple(self.look_up(name) for name in block.outputs)
-        return Program(inputs=inputs, outputs=outputs, operations=tuple(operations), specification_version=version)
+        return Program(inputs=inputs, outputs=outputs, operations=operations, specification_version=version)
+
+    def operations(self, block: Any) -> tuple[Operation, ...]:
+        return tuple(made for spec in block.operations if (made := self.operation(spec)) is not None)
+
+    def inner(self, spec: Any) -> tuple[Operation, ...]:
+        made: list[Operation] = []
+        for block in spec.blocks:
+            for item in block.inputs:
+                self.declare(item)
+            made += self.operations(block)
+        return tuple(made)
 
     def operation(self, spec: Any) -> Operation | None:
         if spec.type == "const":
@@ -124,10 +146,11 @@ class _Reader:
             if key != "name":
                 inputs[key] = (self.literal(attribute, f"{spec.type}.{key}"),)
         outputs = self.classified(spec, inputs) if spec.type == "classify" else ()
+        inner = self.inner(spec)
         outputs = outputs or tuple(self.declare(item) for item in spec.outputs)
-        if not outputs:
+        if not outputs and spec.type not in _WITHOUT_OUTPUT:
             raise self.damaged(f"an operation {spec.type!r} yields nothing")
-        return Operation(operator=spec.type, name=self.layer_name(spec), inputs=inputs, outputs=outputs)
+        return Operation(operator=spec.type, name=self.layer_name(spec), inputs=inputs, outputs=outputs, inner=inner)
 
     def classified(self, spec: Any, inputs: Mapping[str, tuple[Value, ...]]) -> tuple[Value, ...]:
         """Declare the outputs of ``classify``, which are no tensors: the place of the best label, and all values."""
@@ -144,7 +167,7 @@ class _Reader:
             words = spec.attributes["name"].immediateValue.tensor.strings.values
             if words and words[0]:
                 return str(words[0])
-        return str(spec.outputs[0].name)
+        return str(spec.outputs[0].name) if len(spec.outputs) else str(spec.type)
 
     def constant(self, spec: Any) -> None:
         if len(spec.outputs) != 1 or "val" not in spec.attributes:
@@ -168,9 +191,11 @@ class _Reader:
         return value
 
     def tensor_type(self, spec: Any, name: str) -> TensorType:
-        if spec.WhichOneof("type") != "tensorType":
-            kind = str(spec.WhichOneof("type")).removesuffix("Type")
-            raise ModelError(f"{self.package.root}: {name!r} is a {kind}, which is not executed here.")
+        kind = str(spec.WhichOneof("type")).removesuffix("Type")
+        if kind in NO_TENSORS:
+            return TensorType(dtype=kind, shape=())
+        if kind != "tensor":
+            raise self.damaged(f"{name!r} has no type")
         tensor = spec.tensorType
         if tensor.dataType not in _DTYPES:
             raise self.damaged(f"{name!r} has the unknown element type {tensor.dataType}")
@@ -203,14 +228,13 @@ class _Reader:
         if which is None:
             raise self.damaged(f"the constant {name!r} is empty")
         held = getattr(tensor, which).values
+        wanted = weights.bytes_of(kind.dtype, kind.count) if which == "bytes" else kind.count
+        if len(held) != wanted:
+            raise self.damaged(f"the constant {name!r} has another size than its shape {list(kind.shape)}")
+        if which == "bytes":
+            return weights.decode(held, kind.dtype, kind.shape)
         if which == "strings":
             return np.array(list(held)).reshape(kind.shape)
-        if which == "bytes":
-            if len(held) != weights.bytes_of(kind.dtype, kind.count):
-                raise self.damaged(f"the constant {name!r} has another size than its shape {list(kind.shape)}")
-            return weights.decode(held, kind.dtype, kind.shape)
-        if len(held) != kind.count:
-            raise self.damaged(f"the constant {name!r} has another size than its shape {list(kind.shape)}")
         plain = weights.PLAIN.get(kind.dtype, np.dtype(np.int8))
         return np.array(held, dtype=plain).reshape(kind.shape)
 

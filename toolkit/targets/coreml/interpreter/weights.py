@@ -8,6 +8,7 @@ first.
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,15 @@ PACKED = {"uint1": 1, "uint2": 2, "uint3": 3, "uint4": 4, "uint6": 6, "int4": 4}
 
 
 def bytes_of(dtype: str, count: int) -> int:
-    """Return how many bytes ``count`` elements occupy in a file."""
+    """Return how many bytes ``count`` elements occupy in a file.
+
+    Raises:
+        ModelError: they are of a kind that no file keeps as bytes.
+    """
+    if dtype not in PACKED and dtype not in PLAIN:
+        raise ModelError(
+            f"A constant of {dtype} has no bytes.", hint="The program is damaged; convert the model again."
+        )
     return -(-count * PACKED[dtype] // 8) if dtype in PACKED else count * PLAIN[dtype].itemsize
 
 
@@ -49,7 +58,7 @@ def decode(raw: bytes | NDArray[np.uint8], dtype: str, shape: tuple[int, ...]) -
     """Turn the bytes of a constant into its array; ``raw`` must have :func:`bytes_of` bytes."""
     if dtype not in PACKED:
         return np.frombuffer(raw, PLAIN[dtype]).reshape(shape)
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     values = unpack(np.frombuffer(raw, np.uint8), PACKED[dtype], count)
     if dtype == "int4":
         values = np.where(values >= 8, values.astype(np.int8) - 16, values).astype(np.int8)
@@ -84,7 +93,7 @@ class BlobFile:
         Raises:
             ModelError: there is no such blob, or it has another size.
         """
-        wanted = bytes_of(dtype, int(np.prod(shape, dtype=np.int64)))
+        wanted = bytes_of(dtype, math.prod(shape))
         descriptor = self._bytes[offset : offset + _DESCRIPTOR.size].tobytes()
         if len(descriptor) < _DESCRIPTOR.size:
             raise self._damaged(offset)

@@ -45,7 +45,10 @@ def _definition(spec: Any, arguments: Sequence[Tensor | None], version: int) -> 
     domain = "" if spec.domain == "ai.onnx" else spec.domain
     if not defs.has(spec.op_type, domain):
         return None
-    schema = defs.get_schema(spec.op_type, version, domain)
+    try:
+        schema = defs.get_schema(spec.op_type, version, domain)
+    except defs.SchemaError:  # it came with a later opset than the model's
+        return None
     function = FunctionProto()
     if schema.has_context_dependent_function:
         made = schema.get_context_dependent_function_with_opset_version(

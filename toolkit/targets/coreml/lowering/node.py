@@ -25,6 +25,10 @@ class NotExpressible(ModelError):
     """Core ML has no way to compute what the node computes."""
 
 
+class NotLowered(ModelError):
+    """Core ML could compute what the node computes, but palmtop does not lower it."""
+
+
 class NeedsConstant(ModelError):
     """Core ML must know an argument of the node before execution; ``tensor`` is its name in the ONNX graph."""
 
@@ -44,6 +48,8 @@ class Node:
     argument_names: tuple[str, ...]
     output_names: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
+    elements: tuple[int, ...] = ()
+    """ONNX's element types of the arguments, as far as the graph declares them, else 0."""
     mil: Any
 
     def has(self, index: int) -> bool:
@@ -112,6 +118,17 @@ class Node:
         """Whether anything may read an output."""
         return index < len(self.output_names) and bool(self.output_names[index])
 
+    def element(self, index: int) -> int:
+        """Return ONNX's element type of an argument, 0 where the graph does not tell."""
+        return self.elements[index] if index < len(self.elements) else 0
+
+    def unlowered(self, what: str) -> NotLowered:
+        """Return the error for a node that Core ML could express, had palmtop a lowering for it."""
+        return NotLowered(
+            f"The ONNX operator {self.operator} of layer {self.name!r} {what}.",
+            hint="Replace that operator in the model, or leave out this target.",
+        )
+
     def refusal(self, what: str) -> NotExpressible:
         """Return the error for a node that Core ML cannot express."""
         return NotExpressible(
@@ -157,6 +174,14 @@ def kind(value: Tensor) -> str:
     if types.is_float(value.dtype):
         return "f"
     return "b" if types.is_bool(value.dtype) else "i"
+
+
+def element_name(element: int) -> str:
+    """Return the name of one of ONNX's element types, such as ``float8e4m3fn``."""
+    from onnx import TensorProto
+
+    names = dict(zip(TensorProto.DataType.values(), TensorProto.DataType.keys(), strict=True))
+    return str(names.get(element, f"the unknown type {element}")).lower()
 
 
 def scalar(number: float, like: Tensor) -> np.generic:

@@ -11,14 +11,27 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.errors import ModelError
+from toolkit.targets.coreml.lowering.control import captured
 from toolkit.targets.coreml.lowering.folding import FOLDED_SHAPES, fold
 from toolkit.targets.coreml.lowering.functions import written_out
-from toolkit.targets.coreml.lowering.node import Known, Node, NotExpressible, Tensor, kind, narrow, shape_of
+from toolkit.targets.coreml.lowering.inexpressible import REASONS
+from toolkit.targets.coreml.lowering.loops import lower_if, lower_loop, lower_scan
+from toolkit.targets.coreml.lowering.node import Known, Node, NotExpressible, Tensor, count, kind, narrow, shape_of
 from toolkit.targets.coreml.lowering.operators import LOWERINGS
 
 MAX_RANK = 5
 MAX_DEPTH = 8
 """Functions are made of functions, and so on; damaged models of themselves."""
+MAX_NODES = 30_000
+"""Nodes that are lowered, those of functions and loops written out included."""
+MAX_ELEMENTS = 2**31 - 1
+"""Elements of one tensor; Core ML counts them in 32 bits."""
+
+_BUILDER_ERRORS = (
+    *(ValueError, TypeError, AssertionError, NotImplementedError, KeyError, IndexError, AttributeError),
+    *(MemoryError, OverflowError, ZeroDivisionError),
+)
+_CONTROL = {"If": lower_if, "Loop": lower_loop, "Scan": lower_scan}
 
 
 def lower(model: Any, ct: Any) -> Any:
@@ -28,6 +41,7 @@ def lower(model: Any, ct: Any) -> Any:
 
     Raises:
         NotExpressible: an operator, a shape or an element type has no counterpart in Core ML; its layer is named.
+        NotLowered: an operator could be lowered but is not; its layer is named.
         NeedsConstant: an argument that Core ML must know beforehand depends on the inputs.
         ModelError: the model contradicts itself.
     """
@@ -45,7 +59,9 @@ class _Lowerer:
         self.mil = Builder
         self.functions = {(item.domain, item.name): item for item in model.functions}
         self.opsets = {"" if item.domain == "ai.onnx" else item.domain: item.version for item in model.opset_import}
-        self.depth = 0
+        self.depth = self.lowered = 0
+        declared = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+        self.elements = {item.name: item.type.tensor_type.elem_type for item in declared}
         self.owned: set[int] = set()  # values that bear the name of a tensor already; ``values`` keeps them alive
         self.values: dict[str, Tensor | None] = {"": None}
 
@@ -73,6 +89,8 @@ class _Lowerer:
         shape = tuple(_size(item.name, size) for size in _tensor_type(item).shape.dim)
         if len(shape) > MAX_RANK:
             raise _refused(item.name, f"has {len(shape)} axes; Core ML takes {MAX_RANK} at most")
+        if count(shape) > MAX_ELEMENTS:
+            raise _refused(item.name, f"has {count(shape):,} elements; Core ML takes {MAX_ELEMENTS:,} at most")
         floats = _element_kind(item) == "f"
         # Core ML takes no scalars: a single element stands for one
         return self.mil.placeholder(shape=shape or (1,), dtype=types.fp32 if floats else types.int32)
@@ -85,20 +103,35 @@ class _Lowerer:
     def node(self, spec: Any, index: int) -> None:
         from onnx import helper
 
+        self.lowered += 1
+        if self.lowered > MAX_NODES:
+            raise ModelError(
+                f"Written out, the model has more than {MAX_NODES:,} nodes.", hint="Export it without such loops."
+            )
         arguments = [self.value(name, spec) for name in spec.input]
         layer = spec.name or next((name for name in spec.output if name), f"{spec.op_type}_{index}")
         attributes = {item.name: helper.get_attribute_value(item) for item in spec.attribute}
+        node = self.view(spec, layer, arguments, attributes)
+        try:
+            self.dispatch(spec, node)
+        except _BUILDER_ERRORS as error:
+            # the builder's own words for arguments it does not take, or a damaged attribute
+            words = " ".join(str(error).split())[:240]
+            raise node.unlowered(f"has arguments that Core ML does not take: {words}") from error
+
+    def dispatch(self, spec: Any, node: Node) -> None:
+        arguments = list(node.arguments)
         if spec.op_type in FOLDED_SHAPES and arguments and arguments[0] is not None:
-            self.keep(spec, FOLDED_SHAPES[spec.op_type](shape_of(arguments[0]), attributes))
-        elif spec.op_type == "If" and isinstance(arguments[0], np.ndarray):
-            self.branch(spec, attributes["then_branch" if arguments[0].all() else "else_branch"])
+            self.keep(spec, FOLDED_SHAPES[spec.op_type](shape_of(arguments[0]), node.attributes))
+        elif spec.domain in ("", "ai.onnx") and spec.op_type in _CONTROL:
+            self.control(node)
         elif self.is_known(spec, arguments):
             given = dict(zip(spec.input, arguments, strict=True))
-            self.keep(spec, *fold(spec, layer, given, self.opsets, list(self.functions.values())))
+            self.keep(spec, *fold(spec, node.name, given, self.opsets, list(self.functions.values())))
         elif spec.domain in ("", "ai.onnx") and spec.op_type in LOWERINGS:
-            self.emit(self.view(spec, layer, arguments, attributes))
+            self.emit(node)
         else:
-            self.call(spec, layer, arguments, attributes)
+            self.call(spec, node)
 
     def view(self, spec: Any, layer: str, arguments: list[Tensor | None], attributes: dict[str, Any]) -> Node:
         return Node(
@@ -109,27 +142,37 @@ class _Lowerer:
             argument_names=tuple(spec.input),
             output_names=tuple(spec.output),
             attributes=attributes,
+            elements=tuple(map(self.element, spec.input, arguments)),
             mil=self.mil,
         )
 
     def is_known(self, spec: Any, arguments: list[Tensor | None]) -> bool:
         """Whether a node depends on nothing that exists at run time only, its subgraphs included."""
-        captured = [self.values.get(name) for item in spec.attribute for name in _captured(item)]
-        return all(item is None or isinstance(item, np.ndarray) for item in (*arguments, *captured))
+        inner = [self.values.get(name) for item in spec.attribute for name in captured(item)]
+        return all(item is None or isinstance(item, np.ndarray) for item in (*arguments, *inner))
 
-    def branch(self, spec: Any, graph: Any) -> None:
-        from onnx import numpy_helper
+    def element(self, name: str, value: Tensor | None) -> int:
+        from onnx import helper
 
-        self.values.update({item.name: numpy_helper.to_array(item) for item in graph.initializer})
-        for index, inner in enumerate(graph.node):
-            self.node(inner, index)
-        self.keep(spec, *(self.values[item.name] for item in graph.output))
+        if isinstance(value, np.ndarray) and value.dtype.kind not in "OSU":
+            return int(helper.np_dtype_to_tensor_dtype(value.dtype))
+        return int(self.elements.get(name, 0))
 
-    def call(self, spec: Any, layer: str, arguments: list[Tensor | None], attributes: dict[str, Any]) -> None:
+    def control(self, node: Node) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ModelError(f"The subgraphs of layer {node.name!r} are nested too deep.", hint="Export it again.")
+        made = _CONTROL[node.operator](self, node)
+        self.depth -= 1
+        self.values.update({name: value for name, value in zip(node.output_names, made, strict=False) if name})
+
+    def call(self, spec: Any, node: Node) -> None:
         domain = "" if spec.domain == "ai.onnx" else spec.domain
-        body = written_out(spec, layer, arguments, self.functions, self.opsets.get(domain, 1))
+        body = written_out(spec, node.name, node.arguments, self.functions, self.opsets.get(domain, 1))
         if body is None or self.depth >= MAX_DEPTH:
-            raise self.view(spec, layer, arguments, attributes).refusal("has no counterpart in Core ML")
+            if spec.op_type in REASONS:
+                raise node.refusal(REASONS[spec.op_type])
+            raise node.unlowered("has no counterpart in Core ML that palmtop knows")
         before, self.opsets = self.opsets, {**self.opsets, **body.opsets}
         self.depth += 1
         for index, inner in enumerate(body.nodes):
@@ -149,12 +192,7 @@ class _Lowerer:
         self.values.update(zip(spec.output, values, strict=False))
 
     def emit(self, node: Node) -> None:
-        try:
-            made = LOWERINGS[node.operator](node)
-        except (ValueError, TypeError, AssertionError, NotImplementedError, KeyError, IndexError) as error:
-            # the builder's own words for arguments it does not take
-            words = " ".join(str(error).split())[:240]
-            raise node.refusal(f"has arguments that Core ML does not take: {words}") from error
+        made = LOWERINGS[node.operator](node)
         outputs = made if isinstance(made, list) else [made]
         for name, value in zip(node.output_names, outputs, strict=False):
             if not name:
@@ -169,6 +207,8 @@ class _Lowerer:
             return np.asarray(value)
         if 0 in shape_of(value):
             raise node.refusal("yields a tensor without elements, which Core ML has not")
+        if count(shape_of(value)) > MAX_ELEMENTS:
+            raise node.refusal(f"yields {count(shape_of(value)):,} elements; Core ML takes {MAX_ELEMENTS:,} at most")
         if value.val is not None:  # the builder computed it: it hangs on no input
             return np.asarray(value.val)
         if id(value) not in self.owned:
@@ -198,11 +238,6 @@ class _Lowerer:
         return self.mil.identity(x=self.mil.const(val=array), name=name)
 
 
-def _captured(attribute: Any) -> list[str]:
-    """Return the tensors that the subgraphs of an attribute mention."""
-    return [name for graph in (attribute.g, *attribute.graphs) for node in graph.node for name in node.input]
-
-
 def _tensor_type(item: Any) -> Any:
     if item.type.WhichOneof("value") != "tensor_type":
         raise _refused(item.name, "is no tensor")
@@ -218,7 +253,8 @@ def _element_kind(item: Any) -> str:
     except (KeyError, TypeError) as error:
         raise _refused(item.name, f"has ONNX's element type {held}") from error
     if dtype.kind not in "fiub":
-        raise _refused(item.name, f"holds {dtype}, not numbers")
+        words = "strings" if dtype.kind == "O" else str(dtype)
+        raise _refused(item.name, f"holds {words}, which Core ML has not")
     return {"f": "f", "b": "b"}.get(dtype.kind, "i")
 
 

@@ -12,10 +12,14 @@ from toolkit.targets.coreml.lowering.operators import (
     normalization,
     padding,
     pooling,
+    quantization,
     recurrent,
     reduction,
     resize,
+    sampling,
+    scattering,
     shape,
+    spectral,
 )
 
 FAMILIES = (
@@ -27,10 +31,14 @@ FAMILIES = (
     normalization,
     padding,
     pooling,
+    quantization,
     recurrent,
     reduction,
     resize,
+    sampling,
+    scattering,
     shape,
+    spectral,
 )
 
 LOWERINGS: dict[str, Lowering] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, kind, scalar
+from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, element_name, kind, scalar
 from toolkit.targets.coreml.lowering.operators.shape import chosen
 
 _CASTS = {1: "fp32", 10: "fp32", 11: "fp32", 16: "fp32", 6: "int32", 7: "int32", 12: "int32", 13: "int32", 9: "bool"}
@@ -153,7 +153,7 @@ def _cast(node: Node, x: Tensor, target: int) -> Tensor:
             return node.mil.not_equal(x=x, y=scalar(0, x))
         return node.mil.cast(x=x, dtype=_CASTS[target])
     if target not in _WRAPPED:
-        raise node.refusal(f"casts to ONNX's element type {target}, which Core ML has not")
+        raise node.refusal(f"casts to {element_name(target)}, which Core ML has not")
     bits, signed = _WRAPPED[target]
     shift = np.int32((1 << (bits - 1)) if signed else 0)
     whole = node.mil.add(x=node.mil.cast(x=x, dtype="int32"), y=shift)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.targets.coreml.lowering.node import Known, Lowering, Node, Tensor, kind, shape_of
+from toolkit.targets.coreml.lowering.node import Known, Lowering, Node, Tensor, kind, scalar, shape_of
 
 
 def _slice(node: Node) -> Tensor:
@@ -19,7 +19,7 @@ def _slice(node: Node) -> Tensor:
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         cuts[axis % len(shape)] = range(*slice(start, end, step).indices(shape[axis % len(shape)]))
     if any(len(cut) == 0 for cut in cuts):
-        raise node.refusal("yields a tensor without elements, which Core ML has not")
+        return np.zeros([len(cut) for cut in cuts], type(scalar(0, x)))
     return _cut(node, x, cuts)
 
 

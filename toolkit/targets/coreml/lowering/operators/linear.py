@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import string
+
 import numpy as np
 
-from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, kind
+from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, kind, scalar, shape_of
+
+MAX_DETERMINANT = 4
+"""Rows of a matrix whose determinant is written out: it has as many terms as there are orders of them."""
 
 
 def _matmul(node: Node) -> Tensor:
@@ -45,23 +50,59 @@ def _gemm(node: Node) -> Tensor:
 
 
 def _einsum(node: Node) -> Tensor:
-    """Lower any equation without repeated or broadcast letters in one term, two operands at a time."""
-    equation = node.word("equation", "").replace(" ", "")
-    terms, _, wanted = equation.partition("->")
-    letters = terms.split(",")
-    if "." in equation:
-        raise node.refusal("has an ellipsis in its equation, which Core ML's builder needs spelled out")
-    if any(len(set(term)) != len(term) for term in letters):
-        raise node.refusal("takes a diagonal")
-    if "->" not in equation:
-        every = "".join(letters)
-        wanted = "".join(sorted(letter for letter in set(every) if every.count(letter) == 1))
-    operands = list(zip(letters, node.tensors(), strict=True))
+    """Lower any equation, two operands at a time."""
+    terms, wanted = _spelled_out(node)
+    operands = [_diagonal(node, term, x) for term, x in zip(terms, node.tensors(), strict=True)]
+    operands = _unbroadcast(node, operands)
     while len(operands) > 1:
         (first, x), (second, y), *rest = operands
         later = wanted + "".join(term for term, _ in rest)
         operands = [_contract(node, (first, x), (second, y), later), *rest]
     return _arranged(node, *operands[0], wanted)
+
+
+def _spelled_out(node: Node) -> tuple[list[str], str]:
+    """Return the letters of every operand and of the result, letters of their own for the axes of an ellipsis."""
+    equation = node.word("equation", "").replace(" ", "")
+    left, arrow, wanted = equation.partition("->")
+    terms = left.split(",")
+    spare = [letter for letter in string.ascii_letters if letter not in equation]
+    extra = [len(shape_of(x)) - len(term) + 3 for term, x in zip(terms, node.tensors(), strict=True) if "." in term]
+    most = max(extra, default=0)
+    rest = iter(extra)
+    terms = [term.replace("...", "".join(spare[most - next(rest) : most])) if "." in term else term for term in terms]
+    every = "".join(terms)
+    if not arrow:
+        once = sorted(letter for letter in set(every) - set(spare) if every.count(letter) == 1)
+        wanted = "..." * bool(most) + "".join(once)
+    return terms, wanted.replace("...", "".join(spare[:most]))
+
+
+def _diagonal(node: Node, letters: str, x: Tensor) -> tuple[str, Tensor]:
+    """Leave one axis of those that share a letter, holding the elements at which all of them agree."""
+    for letter in sorted(set(letters)):
+        while letters.count(letter) > 1:
+            first, second = letters.index(letter), letters.rindex(letter)
+            shape = [size if at in (first, second) else 1 for at, size in enumerate(shape_of(x))]
+            only = np.eye(shape[first], dtype=type(scalar(0, x))).reshape(shape)
+            x = node.mil.reduce_sum(x=node.mil.mul(x=x, y=only), axes=[second], keep_dims=False)
+            letters = letters[:second] + letters[second + 1 :]
+    return letters, x
+
+
+def _unbroadcast(node: Node, operands: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """Drop axes of one element that others have more of."""
+    sizes: dict[str, int] = {}
+    for letters, x in operands:
+        for letter, size in zip(letters, shape_of(x), strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    made = []
+    for letters, x in operands:
+        pairs = list(zip(letters, shape_of(x), strict=True))
+        axes = [at for at, (letter, size) in enumerate(pairs) if size == 1 and sizes[letter] > 1]
+        kept = "".join(letter for at, letter in enumerate(letters) if at not in axes)
+        made.append((kept, node.mil.squeeze(x=x, axes=axes) if axes else x))
+    return made
 
 
 def _contract(node: Node, left: tuple[str, Tensor], right: tuple[str, Tensor], later: str) -> tuple[str, Tensor]:
@@ -104,4 +145,28 @@ def _arranged(node: Node, letters: str, x: Tensor, wanted: str) -> Tensor:
     return x if perm == sorted(perm) else node.mil.transpose(x=x, perm=perm)
 
 
-LOWERINGS: dict[str, Lowering] = {"Einsum": _einsum, "Gemm": _gemm, "MatMul": _matmul}
+def _det(node: Node) -> Tensor:
+    """Compute determinants of small matrices by their minors."""
+    x = node.tensor()
+    size = shape_of(x)[-1]
+    if size > MAX_DETERMINANT:
+        raise node.unlowered(f"is of {size} rows; at most {MAX_DETERMINANT} are written out")
+    mil, last = node.mil, len(shape_of(x)) - 1
+    rows = [mil.gather(x=x, indices=np.int32(at), axis=last - 1) for at in range(size)]
+    grid = [[mil.gather(x=row, indices=np.int32(at), axis=last - 1) for at in range(size)] for row in rows]
+    return _minor(node, grid)
+
+
+def _minor(node: Node, grid: list[list[Tensor]]) -> Tensor:
+    mil = node.mil
+    if len(grid) == 1:
+        return mil.identity(x=grid[0][0])
+    total: Tensor = None
+    for at, head in enumerate(grid[0]):
+        rest = [row[:at] + row[at + 1 :] for row in grid[1:]]
+        term = mil.mul(x=head, y=_minor(node, rest))
+        total = term if total is None else (mil.sub if at % 2 else mil.add)(x=total, y=term)
+    return total
+
+
+LOWERINGS: dict[str, Lowering] = {"Det": _det, "Einsum": _einsum, "Gemm": _gemm, "MatMul": _matmul}

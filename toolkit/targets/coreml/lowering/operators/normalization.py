@@ -7,9 +7,11 @@ import numpy as np
 from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, shape_of
 
 
-def _batch_normalization(node: Node) -> Tensor:
-    if node.integer("training_mode", 0) or sum(map(node.wants, range(5))) > 1:
-        raise node.refusal("is in training mode, which updates its statistics")
+def _batch_normalization(node: Node) -> Tensor | list[Tensor]:
+    if node.integer("training_mode", 0):
+        return _of_this_batch(node)
+    if sum(map(node.wants, range(5))) > 1:
+        raise node.unlowered("is of an old opset and in training mode")
     mil, x, epsilon = node.mil, node.tensor(0), np.float32(node.number("epsilon", 1e-5))
     parameters = dict(zip(("gamma", "beta", "mean", "variance"), node.tensors()[1:], strict=True))
     if all(map(node.is_known, range(1, 5))) and 3 <= x.rank <= 5:
@@ -17,6 +19,23 @@ def _batch_normalization(node: Node) -> Tensor:
     scale, offset, mean, variance = (_per_channel(node, index, x.rank) for index in range(1, 5))
     step = mil.real_div(x=mil.sub(x=x, y=mean), y=mil.sqrt(x=mil.add(x=variance, y=epsilon)))
     return mil.add(x=mil.mul(x=step, y=scale), y=offset)
+
+
+def _of_this_batch(node: Node) -> list[Tensor]:
+    """Normalize by the statistics of the input itself and let those of training follow them."""
+    mil, x, momentum = node.mil, node.tensor(0), np.float32(node.number("momentum", 0.9))
+    axes = [at for at in range(x.rank) if at != 1]
+    normal, mean, inverse = _standardized(node, x, axes, node.number("epsilon", 1e-5))
+    made = mil.add(x=mil.mul(x=normal, y=_per_channel(node, 1, x.rank)), y=_per_channel(node, 2, x.rank))
+    # from the inverse of the root back to the variance
+    spread = mil.real_div(x=np.float32(1), y=mil.square(x=inverse))
+    variance = mil.sub(x=spread, y=np.float32(node.number("epsilon", 1e-5)))
+    outputs = [made]
+    for index, value in ((3, mean), (4, variance)):
+        flat = mil.reshape(x=value, shape=[shape_of(x)[1]])
+        before = mil.mul(x=node.tensor(index), y=momentum)
+        outputs.append(mil.add(x=before, y=mil.mul(x=flat, y=np.float32(1) - momentum)))
+    return outputs
 
 
 def _per_channel(node: Node, index: int, rank: int) -> Tensor:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from toolkit.targets.coreml.lowering.node import Known, Lowering, Node, Tensor, count, shape_of
+from toolkit.targets.coreml.lowering.node import Known, Lowering, Node, Tensor, count, kind, shape_of
 from toolkit.targets.coreml.lowering.operators.padding import constant_pad
 
 _LOWEST = float(np.finfo(np.float32).min)
@@ -112,11 +112,16 @@ def _own_padding(window: _Window, size: tuple[int, ...]) -> dict[str, Any]:
     return {"pad_type": "custom", "pad": [item for pair in zip(window.before, after, strict=True) for item in pair]}
 
 
-def _max_pool(node: Node) -> Tensor:
-    if node.wants(1):
-        raise node.refusal("wants the positions of the largest elements, which Core ML's pooling does not tell")
+def _max_pool(node: Node) -> Tensor | list[Tensor]:
     x = node.tensor()
+    if kind(x) == "i":
+        whole = replace(node, arguments=(node.mil.cast(x=x, dtype="fp32"),))
+        made = _max_pool(whole)
+        parts = made if isinstance(made, list) else [made]
+        return [node.mil.cast(x=part, dtype="int32") for part in parts]
     window = _window(node, shape_of(x)[2:])
+    if node.wants(1):
+        return _max_pool_with_places(node, x, window)
     if window.plain and _small_padding(window, shape_of(x)[2:]):
         return node.mil.max_pool(
             x=x, kernel_sizes=window.taps, strides=window.strides, **_own_padding(window, shape_of(x)[2:])
@@ -125,6 +130,35 @@ def _max_pool(node: Node) -> Tensor:
     for seen in _taps(node, x, window, _LOWEST):
         largest = seen if largest is None else node.mil.maximum(x=largest, y=seen)
     return largest
+
+
+def _max_pool_with_places(node: Node, x: Tensor, window: _Window) -> list[Tensor]:
+    """Keep the place of the largest element so far beside it; places count through the whole flattened input."""
+    mil, shape = node.mil, shape_of(x)
+    largest: Tensor = None
+    for seen, position in zip(_taps(node, x, window, _LOWEST), _positions(node, window, shape[2:]), strict=True):
+        places = np.broadcast_to(position, shape_of(seen)).copy()
+        if largest is None:
+            largest, best = seen, places
+            continue
+        better = mil.greater(x=seen, y=largest)
+        largest, best = mil.maximum(x=seen, y=largest), mil.select(cond=better, a=places, b=best)
+    size = count(shape[2:])
+    first = np.arange(shape[0] * shape[1], dtype=np.int32).reshape([*shape[:2], *[1] * len(shape[2:])]) * size
+    return [largest, mil.add(x=best, y=first)]
+
+
+def _positions(node: Node, window: _Window, size: tuple[int, ...]) -> Iterator[Known]:
+    """Yield where in the flattened image each tap of the window looks, [1, 1, places…]."""
+    axes = range(len(size))
+    steps = [count(size[:at]) if node.integer("storage_order", 0) else count(size[at + 1 :]) for at in axes]
+    for position in itertools.product(*(range(tap) for tap in window.taps)):
+        total = np.zeros([1] * len(size), np.int64)
+        for at in axes:
+            along = np.arange(window.places[at]) * window.strides[at] - window.before[at]
+            along = (along + position[at] * window.dilations[at]) * steps[at]
+            total = total + along.reshape([-1 if other == at else 1 for other in axes])
+        yield total[None, None].astype(np.int32)
 
 
 def _small_padding(window: _Window, size: tuple[int, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, kind, shape_of
+from toolkit.targets.coreml.lowering.node import Lowering, Node, Tensor, kind, scalar, shape_of
 
 
 def _axes(node: Node, rank: int) -> list[int] | None:
@@ -72,6 +72,30 @@ def _cumsum(node: Node) -> Tensor:
     return made if kind(x) == "f" or kind(made) == "i" else node.mil.cast(x=made, dtype="int32")
 
 
+def _cumprod(node: Node) -> Tensor:
+    """Multiply each element by the product so far of one, two, four… elements before it."""
+    mil, x = node.mil, node.tensor(0)
+    axis = int(node.known(1).reshape(-1)[0]) % x.rank
+    backward = bool(node.integer("reverse", 0))
+    x = mil.reverse(x=x, axes=[axis]) if backward else x
+    x = _shifted(node, x, axis, 1) if node.integer("exclusive", 0) else x
+    reach = 1
+    while reach < shape_of(x)[axis]:
+        x = mil.mul(x=x, y=_shifted(node, x, axis, reach))
+        reach *= 2
+    return mil.reverse(x=x, axes=[axis]) if backward else mil.identity(x=x)
+
+
+def _shifted(node: Node, x: Tensor, axis: int, by: int) -> Tensor:
+    """Move elements on along an axis; ones come after them."""
+    shape = shape_of(x)
+    ones = np.full([min(by, size) if at == axis else size for at, size in enumerate(shape)], scalar(1, x))
+    if by >= shape[axis]:
+        return ones
+    end = [size - by if at == axis else size for at, size in enumerate(shape)]
+    return node.mil.concat(values=[ones, node.mil.slice_by_index(x=x, begin=[0] * x.rank, end=end)], axis=axis)
+
+
 def _top_k(node: Node) -> list[Tensor]:
     mil, x = node.mil, node.tensor()
     axis = node.axis(-1, x.rank)
@@ -84,6 +108,7 @@ def _top_k(node: Node) -> list[Tensor]:
 LOWERINGS: dict[str, Lowering] = {
     "ArgMax": _position("reduce_argmax"),
     "ArgMin": _position("reduce_argmin"),
+    "CumProd": _cumprod,
     "CumSum": _cumsum,
     "ReduceL1": _reduction("reduce_l1_norm"),
     "ReduceL2": _reduction("reduce_l2_norm"),

@@ -48,7 +48,7 @@ def _unsqueeze(node: Node) -> Tensor:
 
 
 def _concat(node: Node) -> Tensor:
-    values = node.tensors()
+    values = [item for item in node.tensors() if count(shape_of(item))] or node.tensors()[:1]
     if len(values) == 1:
         return node.mil.identity(x=values[0])
     if kind(values[0]) == "b":
@@ -63,17 +63,16 @@ def _axis(node: Node) -> int:
 
 def _split(node: Node) -> list[Tensor]:
     x = node.tensor()
-    axis, parts = node.axis(0, x.rank), len(node.output_names)
+    axis, number = node.axis(0, x.rank), len(node.output_names)
     size = shape_of(x)[axis]
     sizes = node.integers("split", 1)
     if sizes is None:
-        each = -(-size // parts)
-        sizes = [min(each, size - each * at) for at in range(parts)]
-    if 0 in sizes:
-        raise node.refusal("yields a tensor without elements, which Core ML has not")
-    if len(sizes) == 1:
-        return [node.mil.identity(x=x)]
-    return list(node.mil.split(x=x, split_sizes=sizes, axis=axis))
+        each = -(-size // number)
+        sizes = [max(min(each, size - each * at), 0) for at in range(number)]
+    kept = [item for item in sizes if item]
+    parts = list(node.mil.split(x=x, split_sizes=kept, axis=axis)) if len(kept) > 1 else [node.mil.identity(x=x)]
+    empty = np.zeros([0 if at == axis else item for at, item in enumerate(shape_of(x))], type(scalar(0, x)))
+    return [parts.pop(0) if item else empty for item in sizes]
 
 
 def _expand(node: Node) -> Tensor:
@@ -125,7 +124,10 @@ def _depth_to_space(node: Node) -> Tensor:
 
 
 def _space_to_depth(node: Node) -> Tensor:
-    return node.mil.space_to_depth(x=node.tensor(), block_size=node.integer("blocksize", 1))
+    x, block = node.tensor(), node.integer("blocksize", 1)
+    if node.word("mode", "DCR") == "CRD":
+        return node.mil.pixel_unshuffle(x=x, downscale_factor=np.uint32(block))
+    return node.mil.space_to_depth(x=x, block_size=block)
 
 
 def _trilu(node: Node) -> Tensor:

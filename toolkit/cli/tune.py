@@ -1,0 +1,166 @@
+"""``palmtop tune``: training that makes up for what quantization, pruning or clustering costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from toolkit.cli.console import Console, size_words, table
+from toolkit.cli.options import NamedShape, common_options, gather, needed, setting
+from toolkit.cli.quantize import PREPROCESS_OPTIONS
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from toolkit.core.artifacts import Preprocess
+    from toolkit.training.values import Tuned, TuneRequest
+
+OPTIONS = (
+    click.argument("model", type=click.Path(path_type=Path), **needed("model.path")),
+    click.option("-d", "--data", help="Samples to train on; labels are not needed."),
+    click.option("--val", help="Samples to choose the best epoch on.  [default: every tenth of DATA]"),
+    click.option("-r", "--recipe", default="static-int8", show_default=True, help="What to train for: name or .toml."),
+    click.option("-t", "--target", "targets", multiple=True, help="Runtime to train for; repeatable.  [default: all]"),
+    click.option("--epochs", type=int, default=10, show_default=True, help="Passes over the data, at most."),
+    click.option("--lr", "rate", type=float, default=5e-4, show_default=True, help="Learning rate at the start."),
+    click.option("--batch", type=int, default=32, show_default=True, help="Samples a step."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Seed of the order of the samples."),
+    click.option(
+        "--distill/--labels",
+        "distill",
+        default=True,
+        help="Learn from the float model's outputs, or from the labels.  [default: distill]",
+    ),
+    click.option("--output", help="The output that the labels speak of."),
+    click.option(
+        "--ranges",
+        type=click.Choice(["frozen", "learned"]),
+        default="frozen",
+        show_default=True,
+        help="Activation ranges after the first third of the epochs.",
+    ),
+    click.option("--sparsity", type=float, default=0.0, help="Prune this share of the weights, such as 0.5."),
+    click.option("--clusters", type=int, default=0, help="Let a layer's weights have this many values, such as 16."),
+    click.option("--patience", type=int, default=5, show_default=True, help="Stop after so many epochs without gain."),
+    click.option("--samples", type=click.IntRange(min=1), help="Train on at most this many."),
+    click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the result.  [default: NAME-tuned]"),
+    click.option("--resume", is_flag=True, help="Go on in the folder, also with another --lr or --epochs."),
+    click.option(
+        "--shape",
+        "shapes",
+        type=NamedShape(),
+        multiple=True,
+        help="Sizes for an input with unknown axes; repeatable.",
+        **setting("model.shapes", lambda shapes: tuple(shapes.items())),
+    ),
+)
+FIELDS = (
+    *("model", "data", "val", "recipe", "targets", "epochs", "rate", "batch", "seed", "distill", "output", "ranges"),
+    *("sparsity", "clusters", "patience", "samples", "out", "resume", "shapes", "preprocess"),
+)
+
+
+def _preprocess(**fields: Any) -> Preprocess:
+    from toolkit.core.artifacts import Preprocess
+
+    return Preprocess(**fields)
+
+
+def _request(*, distill: bool, **fields: Any) -> TuneRequest:
+    from toolkit.training.values import TuneRequest
+
+    fields["out"] = fields["out"] or Path(f"{fields['model'].stem or 'model'}-tuned")
+    fields["shapes"] = dict(fields["shapes"])
+    return TuneRequest(teacher="distill" if distill else "labels", **fields)
+
+
+def tune_options(function: Any) -> Any:
+    """Add the model, its data and how to train to a command, which gets one ``request: TuneRequest``."""
+    function = gather("request", FIELDS, _request)(function)
+    function = gather("preprocess", ("resize", "crop", "colour", "scale", "mean", "std", "layout"), _preprocess)(
+        function
+    )
+    for option in reversed((*OPTIONS, *PREPROCESS_OPTIONS)):
+        function = option(function)
+    return function
+
+
+@click.command()
+@tune_options
+@common_options
+def command(request: TuneRequest, console: Console) -> None:
+    """Train a Keras or PyTorch model so that a recipe costs it less.
+
+    Writes a float model of the same format, whose ordinary builds are the better ones, and how the training went
+    (tune.json). Every epoch is kept, so an interrupted training goes on when the same command is run again. A model
+    that was trained with quantization elsewhere is converted, and keeps its ranges; that takes no data.
+
+    Example:
+      palmtop tune model.keras -d training.npz -r static-int8 -o tuned
+      palmtop tune nets.py:make -d photos/ --labels --sparsity 0.5 -o pruned
+      palmtop quantize tuned/model.keras -d calibration.npz -r static-int8
+    """
+    from toolkit import pipeline
+
+    tuned = pipeline.tune(request, console.tools())
+    console.result(tuned, lambda: _page(tuned, request.out))
+
+
+def _page(tuned: Tuned, out: Path) -> RenderableType:
+    from rich.console import Group
+    from rich.text import Text
+
+    metric = tuned.metric or "score"
+    rows = [
+        (
+            f"{entry.epoch}{' *' if entry.epoch == tuned.best_epoch else ''}",
+            _number(entry.loss),
+            _number(entry.held_out_loss),
+            _number(entry.score),
+            f"{entry.sparsity:.0%}",
+        )
+        for entry in tuned.history
+    ]
+    columns = ("epoch", "loss", "held-out loss", metric, "zeros")
+    shown = [table(*columns, rows=rows, right=columns)] if rows else []
+    return Group(*shown, *(Text(line) for line in _lines(tuned, out)))
+
+
+def _lines(tuned: Tuned, out: Path) -> list[str]:
+    lines = [tuned.note] if tuned.note else []
+    best = next((entry for entry in tuned.history if entry.epoch == tuned.best_epoch), None)
+    if best is not None and tuned.metric and best.score is not None and tuned.float_score is not None:
+        first = tuned.history[0].score
+        lines.append(
+            f"{tuned.metric} of {tuned.held_out_samples} held-back samples, simulated: {_number(first)} before, "
+            f"{best.score:.4f} after, float model {tuned.float_score:.4f}."
+        )
+    if best is not None and best.epoch == 0:
+        lines.append("No epoch was better than the model as it came: its weights are as they were.")
+    lines += _sizes(tuned)
+    lines += [f"Not pruned: {name}: {why}." for name, why in tuned.left_alone.items()]
+    recipe = f" -r {tuned.plan.recipe.name}" if tuned.plan is not None else ""
+    return [*lines, f"Next: palmtop quantize {out / tuned.model} -d DATA{recipe}"]
+
+
+def _sizes(tuned: Tuned) -> list[str]:
+    found = tuned.weights
+    if found is None:
+        return []
+    packed, before = size_words(found.deflated), size_words(found.deflated_before)
+    lines = [
+        f"Weights in the recipe's bits: {size_words(found.raw)}; in a compressed download {packed}, {before} before."
+    ]
+    if tuned.plan is not None and tuned.plan.sparsity and found.sparse is not None:
+        lines.append(
+            f"Core ML's sparse form holds them in {size_words(found.sparse)} (float16); TFLite and ONNX have none."
+        )
+    if tuned.plan is not None and tuned.plan.clusters and found.table is not None:
+        lines.append(f"Core ML's look-up tables hold them in {size_words(found.table)}; TFLite and ONNX have none.")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"

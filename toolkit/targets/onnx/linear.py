@@ -1,0 +1,223 @@
+"""The convolutions and products of an ONNX graph with constant weights, as they compute; and new biases for them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from toolkit.core.equalization import Link
+from toolkit.core.linear import LinearLayer, Window
+from toolkit.core.ports import Array
+from toolkit.targets.onnx import graph
+from toolkit.targets.onnx.graph import Model, Node
+
+_OPERATORS = ("Conv", "Gemm", "MatMul")
+_PASSES = ("Relu", "LeakyRelu", "PRelu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool")
+"""Operators that work channel by channel and let a positive factor pass; a Clip at zero up to its other bound."""
+_FLATTENS = ("Flatten", "Reshape", "Squeeze")
+_HIGH = 2
+_CENTRED = {"SAME_UPPER", "SAME_LOWER"}
+
+
+def layers_of(model: Model) -> tuple[LinearLayer, ...]:
+    """Return the layers in the order of the graph; weights behind a DequantizeLinear or Cast are what comes out."""
+    known = _Constants(model)
+    found = (_layer(node, known) for node in model.graph.node if node.op_type in _OPERATORS)
+    return tuple(layer for layer in found if layer is not None)
+
+
+def links(model: Model) -> tuple[Link, ...]:
+    """Return the pairs of layers of a prepared float graph between which factors of channels can move."""
+    known = _Constants(model)
+    layers = {layer.name for layer in layers_of(model)}
+    readers: dict[str, list[Node]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    hidden = graph.captured(model.graph.node) | {output.name for output in model.graph.output}
+    found = (_link(node, readers, known, hidden) for node in model.graph.node if node.name in layers)
+    return tuple(link for link in found if link is not None and link.second in layers)
+
+
+def rewrite(model: Model, layers: Iterable[LinearLayer]) -> None:
+    """Give layers of a prepared float graph other weights and biases, in place."""
+    changed = {layer.name: layer for layer in layers}
+    for node in model.graph.node:
+        layer = changed.get(node.name)
+        if layer is None:
+            continue
+        flat = node.op_type == "MatMul" or (node.op_type == "Gemm" and not graph.attribute(node, "transB", 0))
+        values = {1: layer.weight.T if flat else layer.weight}
+        if layer.bias is not None:
+            values[graph.BIAS] = layer.bias
+        for index, array in values.items():
+            own = graph.own_name(node.input[index], f"of/{node.name}")
+            graph.add_constant(model, own, np.asarray(array, np.float32))
+            node.input[index] = own
+    graph.drop_unused(model)
+
+
+def _link(node: Node, readers: Mapping[str, list[Node]], known: _Constants, hidden: set[str]) -> Link | None:
+    """Follow what a layer makes to the next layer, if nothing else sees it on the way."""
+    name = tensor = node.output[0]
+    cap, pooled = math.inf, False
+    if len(node.input) > graph.BIAS and node.input[graph.BIAS] and known.floats(node.input[graph.BIAS]) is None:
+        return None
+    while name not in hidden and len(readers.get(name, [])) == 1:
+        reader = readers[name][0]
+        if reader.input[0] != name:
+            return None
+        if reader.op_type in _OPERATORS:
+            return Link(first=node.name, second=reader.name, tensor=tensor, cap=cap)
+        if not (reader.op_type in _PASSES or (pooled and reader.op_type in _FLATTENS)):
+            return None
+        if reader.op_type == "PRelu" and known.floats(reader.input[1]) is None:
+            return None
+        if reader.op_type == "Clip":
+            low, high = (known.bound(reader, place) for place in (1, 2))
+            if low != 0 or high <= 0 or not math.isinf(cap):
+                return None
+            cap, tensor = high, reader.output[0]
+        pooled = pooled or reader.op_type == "GlobalAveragePool"
+        name = reader.output[0]
+    return None
+
+
+def correct_biases(model: Model, shifts: Mapping[str, Array]) -> None:
+    """Add to the biases of layers in place; integer ones move by the nearest whole steps of their scale.
+
+    Args:
+        model: a float or quantized graph.
+        shifts: by layer name, float64 [outputs]; only layers that :func:`layers_of` shows with a bias.
+    """
+    known = _Constants(model)
+    for node in model.graph.node:
+        if node.name not in shifts:
+            continue
+        name = node.input[graph.BIAS]
+        maker = known.widened.get(name)
+        if maker is None:
+            values = known.floats(name)
+            assert values is not None, "a layer with a bias has one"
+            own = graph.own_name(name, f"of/{node.name}")
+            graph.add_constant(model, own, (values + shifts[node.name]).astype(np.float32))
+            node.input[graph.BIAS] = own
+        else:
+            _move_integers(model, known, maker, shifts[node.name])
+    graph.drop_unused(model)
+
+
+def _move_integers(model: Model, known: _Constants, maker: Node, shift: Array) -> None:
+    steps = graph.array_of(known.constants[maker.input[0]])
+    scale = graph.array_of(known.constants[maker.input[1]]).astype(np.float64)
+    limits = np.iinfo(steps.dtype)
+    moved = np.clip(steps + np.rint(shift / scale), limits.min, limits.max).astype(steps.dtype)
+    own = graph.own_name(maker.input[0], "moved")
+    graph.add_constant(model, own, moved)
+    maker.input[0] = own
+
+
+class _Constants:
+    """The constants of a graph, and those that a node right behind them turns into floats."""
+
+    def __init__(self, model: Model) -> None:
+        self.constants: dict[str, Any] = graph.initializers(model)
+        self.widened: dict[str, Node] = {
+            node.output[0]: node
+            for node in model.graph.node
+            if node.op_type in ("DequantizeLinear", "Cast") and node.input[0] in self.constants
+        }
+        self._scalers = {node.output[0]: node for node in model.graph.node if node.op_type in ("Sub", "Mul")}
+        self.uses = Counter(name for node in model.graph.node for name in node.input)
+
+    def floats(self, name: str) -> Array | None:
+        """Return a constant's values as floats, None where it is none."""
+        if name in self.constants:
+            values = graph.array_of(self.constants[name])
+            return values if values.dtype == np.float32 else None
+        maker = self.widened.get(name)
+        if maker is None:
+            return self._scaled(name)
+        if not self.constants.keys() >= set(maker.input):
+            return None
+        stored, *grid = (graph.array_of(self.constants[part]) for part in maker.input)
+        if maker.op_type == "Cast":
+            return stored.astype(np.float32)
+        axis = graph.attribute(maker, "axis", 1)
+        scale, zero = (_spread(part, axis, stored.ndim) for part in (*grid, np.zeros(1))[:2])
+        return np.asarray((stored.astype(np.float64) - zero.astype(np.float64)) * scale, np.float32)
+
+    def _scaled(self, name: str) -> Array | None:
+        """Return what a Sub or Mul of integers and their grid makes."""
+        maker = self._scalers.get(name)
+        if maker is None or maker.input[1] not in self.constants:
+            return None
+        steps, part = self.floats(maker.input[0]), self.floats(maker.input[1])
+        if steps is None or part is None:
+            return None
+        return np.asarray(steps - part if maker.op_type == "Sub" else steps * part)
+
+    def bound(self, clip: Node, place: int) -> float:
+        """Return a bound of a Clip, NaN where it is computed."""
+        if len(clip.input) <= place or not clip.input[place]:
+            return math.inf if place == _HIGH else -math.inf
+        values = self.floats(clip.input[place])
+        return math.nan if values is None else float(values.reshape(-1)[0])
+
+    def can_change(self, name: str, outputs: int) -> bool:
+        """Whether a tensor is a bias, one number an output, that may be given other values for one layer alone."""
+        values = self.floats(name)
+        if values is None or values.shape != (outputs,):
+            return False
+        maker = self.widened.get(name)
+        if maker is None:
+            return True
+        return maker.op_type == "DequantizeLinear" and self.uses[name] == self.uses[maker.input[0]] == 1
+
+
+def _spread(part: Array, axis: int, rank: int) -> Array:
+    return part.reshape([-1 if index == axis % rank else 1 for index in range(rank)]) if part.size > 1 else part
+
+
+def _layer(node: Node, known: _Constants) -> LinearLayer | None:
+    weight = known.floats(node.input[1])
+    if weight is None:
+        return None
+    groups, window = 1, None
+    if node.op_type == "Conv":
+        groups, window = graph.attribute(node, "group", 1), _window(node, weight)
+        if window is None:
+            return None
+    else:
+        factors = {graph.attribute(node, "alpha", 1.0), graph.attribute(node, "beta", 1.0)}
+        if weight.ndim != 2 or graph.attribute(node, "transA", 0) or factors != {1.0}:
+            return None
+        weight = weight if graph.attribute(node, "transB", 0) else weight.T
+    bias = node.input[graph.BIAS] if len(node.input) > graph.BIAS and node.op_type != "MatMul" else ""
+    usable = bias and known.can_change(bias, len(weight))
+    return LinearLayer(
+        name=node.name,
+        source=node.input[0],
+        weight=weight,
+        bias=known.floats(bias) if usable else None,
+        groups=groups,
+        window=window,
+    )
+
+
+def _window(node: Node, weight: Array) -> Window | None:
+    """Return how a Conv's kernel moves; None where that depends on the size of its input."""
+    axes = weight.ndim - 2
+    if graph.attribute(node, "auto_pad", b"NOTSET").decode() in _CENTRED:
+        return None
+    pads = tuple(graph.attribute(node, "pads", [0] * 2 * axes))
+    return Window(
+        strides=tuple(graph.attribute(node, "strides", [1] * axes)),
+        dilations=tuple(graph.attribute(node, "dilations", [1] * axes)),
+        before=pads[:axes],
+        after=pads[axes:],
+    )
