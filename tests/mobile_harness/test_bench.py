@@ -106,8 +106,8 @@ def test_sessions_of_builds_alternate_in_direction(
     ("mode", "kind", "starts"),
     [
         ("crash", "app_crash", 4),
-        ("hang", "hung", 4),
-        ("garbage", "app_crash", 4),
+        pytest.param("hang", "hung", 4, marks=pytest.mark.slow),
+        pytest.param("garbage", "app_crash", 4, marks=pytest.mark.slow),
         ("unequal", "parity", 2),
         ("model", "refused", 2),
     ],

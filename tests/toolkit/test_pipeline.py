@@ -135,8 +135,8 @@ assert not {{"tensorflow", "keras", "onnx", "onnxruntime", "coremltools", "scipy
     ("step", "what", "words"),
     [
         ("convert", "crash", "crashed with signal SIGSEGV"),
-        ("convert", "killed", "was killed"),
-        ("convert", "refuse", "The operator Linear cannot be handled in convert"),
+        pytest.param("convert", "killed", "was killed", marks=pytest.mark.slow),
+        pytest.param("convert", "refuse", "The operator Linear cannot be handled in convert", marks=pytest.mark.slow),
         ("quantize", "raise", "ZeroDivisionError: a toolchain's own error"),
     ],
 )
@@ -384,7 +384,8 @@ def test_an_interrupt_ends_the_children_and_the_next_run_goes_on(request_for, to
     assert not [call for call in calls if ":convert" in call or ":export" in call]
 
 
-@pytest.mark.parametrize("model", [pytest.param("keras", marks=pytest.mark.slow), "onnx"])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["keras", "onnx"])
 def test_the_real_sources_and_targets(model, keras_model, onnx_model, shapes_npz, noise_npz, tools, tmp_path):
     """Every target of the room from each real source: built, close to the float model, executable by `predict`."""
     path, data = {"keras": (keras_model, shapes_npz), "onnx": (onnx_model, noise_npz)}[model]

@@ -173,7 +173,7 @@ def exact_upper(lost: int, won: int, n: int, confidence: float) -> float:
     """Return the upper bound of the difference of two paired proportions, ``lost`` less ``won``, one-sided.
 
     >>> round(exact_upper(0, 0, 302, 0.95), 4), round(exact_upper(3, 1, 400, 0.95), 4)
-    (0.01, 0.0169)
+    (0.0099, 0.0165)
     """
     alpha = 1 - confidence
 

@@ -148,6 +148,7 @@ def check_matrix(record: RunRecord, cells: int) -> Counter[str]:
     return Counter(cell.failure.kind if cell.failure else "measured" for cell in record.cells)
 
 
+@pytest.mark.slow
 def test_a_matrix_with_random_faults_ends_with_every_cell_measured_or_explained(
     start: Start, tools: Tools, onnx_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ PARSERS: Mapping[str, Parser] = {
 CUTS_MAX = 1200
 """A long sample is cut at every few bytes only."""
 every_parser = pytest.mark.parametrize("parser", PARSERS.values(), ids=PARSERS)
-with_sample = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+with_sample = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def answer(parser: Parser, text: str) -> object:

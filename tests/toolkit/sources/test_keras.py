@@ -86,9 +86,17 @@ def _archive(path: Path, config: object) -> Path:
     ("config", "words"),
     [
         ("{", "config.json is damaged"),
-        ({"class_name": "system", "module": "os", "config": {"name": "rm"}}, "custom object system"),
+        pytest.param(
+            {"class_name": "system", "module": "os", "config": {"name": "rm"}},
+            "custom object system",
+            marks=pytest.mark.slow,
+        ),
         ({"class_name": "Evil", "module": "kerassupply.layers", "config": {}}, "custom object Evil"),
-        ({"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": "none"}}, "Keras 3"),
+        pytest.param(
+            {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": "none"}},
+            "Keras 3",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_hostile_config_is_refused(config: object, words: str, tmp_path: Path, tools: Tools) -> None:

@@ -75,7 +75,7 @@ def test_layers_are_named_as_inspect_names_them_and_the_worst_is_first(verified,
     ("faults", "words"),
     [
         ({"tap": "crash"}, "crashed with signal SIGSEGV"),
-        ({"tap_float": "refuse"}, "cannot be handled in tap_float"),
+        pytest.param({"tap_float": "refuse"}, "cannot be handled in tap_float", marks=pytest.mark.slow),
     ],
 )
 def test_what_fails_here_is_a_note_and_fails_no_build(verified, faults, words):

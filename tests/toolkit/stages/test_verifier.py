@@ -114,7 +114,7 @@ def test_another_budget_comes_from_the_cache_and_starts_no_process(built, tools)
     [
         ("crash", r"It did not run: The child process for .*:execute crashed with signal SIGSEGV.*Its whole output: /"),
         ("nan", r"the output 'scores' holds NaN or infinity for \d+ of 40 samples, first for sample \d+"),
-        ("narrow", r"the output 'scores' is \[1, 2\], not \[1, 3\]"),
+        pytest.param("narrow", r"the output 'scores' is \[1, 2\], not \[1, 3\]", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_build_fails_alone_and_says_why(built, toy_model, tools, fault, words):
@@ -143,7 +143,7 @@ def test_without_labels_the_errors_decide(built, toy_data, tools):
     assert made["toy-weight-int8"].verdict in ("pass", "undecided")
 
 
-@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("labelled", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_one_sample_decides_nothing(built, toy, toy_data, tools, labelled):
     data = str(toy_data(count=1, **({} if labelled else {"labels": None})))
     made = by_id(pipeline.verify(VerifyRequest(folder=built(data=data)), tools))
@@ -152,7 +152,7 @@ def test_one_sample_decides_nothing(built, toy, toy_data, tools, labelled):
         assert golden["in/toy:x"].shape == (1, 1, 6)
 
 
-@pytest.mark.parametrize("name", ["accuracy", "top1"])
+@pytest.mark.parametrize("name", ["accuracy", pytest.param("top1", marks=pytest.mark.slow)])
 def test_names_of_the_metric(built, tools, name):
     made = pipeline.verify(VerifyRequest(folder=built(), metric=name), tools)
     assert made.builds[0].score.metric == "top1"
@@ -208,6 +208,7 @@ def test_a_users_metric_is_always_asked_again_and_models_are_not(built, toy_mode
     assert len((toy / "calls.txt").read_text()) == 2 * 3 * 40
 
 
+@pytest.mark.slow
 def test_a_users_metric_that_fails_on_one_build_keeps_its_errors(built, toy_model, toy_data, tools, toy, monkeypatch):
     monkeypatch.chdir(toy)
     (toy / "exact.txt").write_text("0.5")
@@ -227,8 +228,13 @@ def test_a_users_metric_that_fails_on_one_build_keeps_its_errors(built, toy_mode
     ("fault", "verdict", "words"),
     [
         ("extra_lost", "fail", r"0.0 dB SQNR at output 'extra', which top1 does not read: below 10 dB"),
-        ("extra_weak", "pass", r"(19|20)\.\d dB SQNR at output 'extra', which top1 does not read: only a metric"),
-        ("none", "pass", r"^$"),
+        pytest.param(
+            "extra_weak",
+            "pass",
+            r"(19|20)\.\d dB SQNR at output 'extra', which top1 does not read: only a metric",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("none", "pass", r"^$", marks=pytest.mark.slow),
     ],
 )
 def test_outputs_that_the_metric_does_not_read(built, toy_model, tools, fault, verdict, words):

@@ -52,7 +52,7 @@ def _signature(case: tflite_jobs.Case) -> Signature:
     return case.signature
 
 
-@pytest.mark.parametrize("which", ["cnn", "net"])
+@pytest.mark.parametrize("which", [pytest.param("cnn", marks=pytest.mark.slow), "net"])
 def test_every_recipe_keeps_the_models_answers(which: str, request: pytest.FixtureRequest) -> None:
     whole: tflite_jobs.Whole = request.getfixturevalue(which)
     builds = whole.builds
