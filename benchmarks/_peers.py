@@ -125,7 +125,7 @@ def outcomes(job: Run) -> None:
 
     session = discovery.load("toolkit.targets", job.target).open_session(job.model, 1)
     own = _named(session.signature, job.bound)
-    function = scorer._function(job.metric) if ":" in job.metric else None  # noqa: SLF001
+    function = scorer.function_of(job.metric) if ":" in job.metric else None
     values = []
     for sample in datasets.stream(job.data, job.source):
         answers = signature.unbind(session.run(signature.bind(sample.feeds, own)), own)

@@ -156,7 +156,7 @@ def _form(bench: Bench) -> tuple[str, Path]:
     """Return the float model in the form that palmtop's own TFLite build came from."""
     source = importer.read_source(Path(bench.model.model), bench.model.shapes, bench.tools)
     form = importer.source_of(source.format).FORMS[0]
-    return form, importer._export(source, form, bench.tools).path  # noqa: SLF001
+    return form, importer.export(source, form, bench.tools).path
 
 
 def _peer_row(bench: Bench, target: str, tool: str, given: tuple[Path, Signature]) -> Row:

@@ -57,15 +57,14 @@ def train(folder: Path, out: Path) -> None:
     from toolkit.demos import digits
 
     keras.utils.set_random_seed(SEED)
-    digits.BLOCKS = WIDTHS
-    model = digits._network(keras)  # noqa: SLF001  (the demo's own, at another width)
+    model = digits.network(keras, WIDTHS)  # the demo's own, at another width
     with np.load(folder / "train.npz") as file:
         images, labels = file["image"], file["labels"]
     steps = TRAIN_EPOCHS * (len(images) // 64)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, steps)
     model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", jit_compile=False)
     model.fit(images, labels, batch_size=64, epochs=TRAIN_EPOCHS, verbose=0)
-    plain = digits._network(keras)  # noqa: SLF001
+    plain = digits.network(keras, WIDTHS)
     plain.set_weights(model.get_weights())
     plain.save(out)
 

@@ -111,14 +111,22 @@ def _request(**fields: Any) -> QuantizeRequest:
     return QuantizeRequest(**fields)
 
 
+def preprocess_options(function: Any) -> Any:
+    """Add how samples are preprocessed to a command, which gets one ``preprocess: Preprocess``."""
+    function = gather("preprocess", ("resize", "crop", "colour", "scale", "mean", "std", "layout"), _preprocess)(
+        function
+    )
+    for option in reversed(PREPROCESS_OPTIONS):
+        function = option(function)
+    return function
+
+
 def quantize_options(function: Any) -> Any:
     """Add the model, its data and what to build of it to a command, which gets one ``request: QuantizeRequest``."""
     fields = ("model", "data", "targets", "recipes", "samples", "out", "shapes", "jobs", "preprocess")
     function = gather("request", fields, _request)(function)
-    function = gather("preprocess", ("resize", "crop", "colour", "scale", "mean", "std", "layout"), _preprocess)(
-        function
-    )
-    for option in reversed((*BUILD_OPTIONS, *PREPROCESS_OPTIONS)):
+    function = preprocess_options(function)
+    for option in reversed(BUILD_OPTIONS):
         function = option(function)
     return function
 

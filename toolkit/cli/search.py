@@ -9,12 +9,11 @@ import click
 
 from toolkit.cli.console import Console, size_words, table
 from toolkit.cli.options import NamedShape, Numbers, common_options, gather, needed, setting
-from toolkit.cli.quantize import PREPROCESS_OPTIONS
+from toolkit.cli.quantize import preprocess_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from toolkit.core.artifacts import Preprocess
     from toolkit.core.errors import PalmtopError
     from toolkit.search.requests import SearchRequest
     from toolkit.search.trail import Certified, Found, Trail
@@ -120,12 +119,6 @@ OPTIONS = (
 )
 
 
-def _preprocess(**fields: Any) -> Preprocess:
-    from toolkit.core.artifacts import Preprocess
-
-    return Preprocess(**fields)
-
-
 def _request(**fields: Any) -> SearchRequest:
     from toolkit.core import discovery
     from toolkit.core.errors import UsageError
@@ -146,10 +139,8 @@ def _request(**fields: Any) -> SearchRequest:
 def search_options(function: Any) -> Any:
     """Add what to search to a command, which gets one ``request: SearchRequest``."""
     function = gather("request", _FIELDS, _request)(function)
-    function = gather("preprocess", ("resize", "crop", "colour", "scale", "mean", "std", "layout"), _preprocess)(
-        function
-    )
-    for option in reversed((*OPTIONS, *PREPROCESS_OPTIONS)):
+    function = preprocess_options(function)
+    for option in reversed(OPTIONS):
         function = option(function)
     return function
 

@@ -9,12 +9,11 @@ import click
 
 from toolkit.cli.console import Console, size_words, table
 from toolkit.cli.options import NamedShape, common_options, gather, needed, setting
-from toolkit.cli.quantize import PREPROCESS_OPTIONS
+from toolkit.cli.quantize import preprocess_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from toolkit.core.artifacts import Preprocess
     from toolkit.training.values import Tuned, TuneRequest
 
 OPTIONS = (
@@ -62,12 +61,6 @@ FIELDS = (
 )
 
 
-def _preprocess(**fields: Any) -> Preprocess:
-    from toolkit.core.artifacts import Preprocess
-
-    return Preprocess(**fields)
-
-
 def _request(*, distill: bool, **fields: Any) -> TuneRequest:
     from toolkit.training.values import TuneRequest
 
@@ -79,10 +72,8 @@ def _request(*, distill: bool, **fields: Any) -> TuneRequest:
 def tune_options(function: Any) -> Any:
     """Add the model, its data and how to train to a command, which gets one ``request: TuneRequest``."""
     function = gather("request", FIELDS, _request)(function)
-    function = gather("preprocess", ("resize", "crop", "colour", "scale", "mean", "std", "layout"), _preprocess)(
-        function
-    )
-    for option in reversed((*OPTIONS, *PREPROCESS_OPTIONS)):
+    function = preprocess_options(function)
+    for option in reversed(OPTIONS):
         function = option(function)
     return function
 

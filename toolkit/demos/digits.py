@@ -104,7 +104,7 @@ def _train(images: Pixels, labels: Labels, path: Path, emit: Emit) -> int:
     keras.utils.set_random_seed(SEED)
     tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(SEED)
-    model = _network(keras)
+    model = network(keras)
     # Compiling by XLA makes depthwise gradients many times slower on a CPU.
     model.compile(optimizer=keras.optimizers.Adam(), loss="sparse_categorical_crossentropy", jit_compile=False)
     steps = len(images) // BATCH
@@ -120,13 +120,19 @@ def _train(images: Pixels, labels: Labels, path: Path, emit: Emit) -> int:
         step += 1
         started = min(started, time.monotonic())  # the first step is slow, as TensorFlow traces it
         progress = max(step / (steps * EPOCHS), (time.monotonic() - started) / BUDGET_S)
-    bare = _network(keras)  # without the optimizer's state, which would treble the file
+    bare = network(keras)  # without the optimizer's state, which would treble the file
     bare.set_weights(model.get_weights())
     bare.save(path)
     return int(bare.count_params())
 
 
-def _network(keras: Any) -> Any:
+def network(keras: Any, blocks: tuple[tuple[int, int], ...] = BLOCKS) -> Any:
+    """Return the depthwise-separable network of the demo, untrained.
+
+    Args:
+        keras: the imported library.
+        blocks: channels and stride of each block.
+    """
     layers = keras.layers
 
     def normalised(tensor: Any) -> Any:
@@ -135,7 +141,7 @@ def _network(keras: Any) -> Any:
 
     image = keras.Input((SIDE, SIDE, 1), name="image")
     tensor = normalised(layers.Conv2D(24, 3, strides=2, padding="same", use_bias=False)(image))
-    for channels, stride in BLOCKS:
+    for channels, stride in blocks:
         tensor = normalised(layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)(tensor))
         tensor = normalised(layers.Conv2D(channels, 1, use_bias=False)(tensor))
     tensor = layers.Dropout(0.1)(layers.GlobalAveragePooling2D()(tensor))

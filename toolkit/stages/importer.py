@@ -289,7 +289,7 @@ def convert(order: Order, tools: Tools) -> Converted:
     exported = dict(
         zip(
             wanted,
-            each(wanted, lambda form: _export(order.source, form, tools), jobs, [need] * len(wanted)),
+            each(wanted, lambda form: export(order.source, form, tools), jobs, [need] * len(wanted)),
             strict=True,
         )
     )
@@ -319,7 +319,7 @@ def float_model(source: SourceModel, target: str, tools: Tools) -> FloatModel:
     form = next((form for form in target_of(target).FORMS if form in source_of(source.format).FORMS), None)
     if form is None:
         raise ModelError(f"The target {target} does not convert from {source.format} models.")
-    return _convert(source, target, form, _export(source, form, tools), tools)[0]
+    return _convert(source, target, form, export(source, form, tools), tools)[0]
 
 
 def _grouped(builds: Iterable[Build]) -> dict[str, list[Build]]:
@@ -329,7 +329,12 @@ def _grouped(builds: Iterable[Build]) -> dict[str, list[Build]]:
     return groups
 
 
-def _export(source: SourceModel, form: str, tools: Tools) -> Blob:
+def export(source: SourceModel, form: str, tools: Tools) -> Blob:
+    """Return the source in one of its forms, exported once and cached.
+
+    Raises:
+        ModelError: it cannot be expressed in that form.
+    """
     inputs = {
         "source": source.blob.sha256,
         "shapes": source.shapes,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,7 @@ def _by_function(name: str, execution: Execution) -> NDArray[np.float64]:
     ``outputs`` are arrays by the source model's output names, as the model returns one sample (batch axis of 1);
     ``label`` is an ``int``, an array, or None for data without labels.
     """
-    function = _function(name)
+    function = function_of(name)
     outputs = {recorded.name: open_rows(recorded.path) for recorded in execution.outputs}
     labels = None if execution.labels is None else open_rows(execution.labels)
     values = np.empty(execution.samples, np.float64)
@@ -141,7 +142,12 @@ def _plain(label: Any) -> Any:
     return int(label) if np.ndim(label) == 0 and np.asarray(label).dtype.kind in "iub" else np.array(label)
 
 
-def _function(name: str) -> Any:
+def function_of(name: str) -> Callable[..., Any]:
+    """Return the function of the user's that a metric ``package.module:function`` names. Runs the user's code.
+
+    Raises:
+        SettingsError: it cannot be imported, or is no function.
+    """
     module, _, attribute = name.partition(":")
     sys.path.append(str(Path.cwd()))  # last, so that no file there stands in for a library
     try:
@@ -153,4 +159,5 @@ def _function(name: str) -> Any:
         ) from error
     if not callable(found):
         raise SettingsError(f"The metric {name!r} is not a function.")
-    return found
+    named: Callable[..., Any] = found
+    return named
