@@ -14,7 +14,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 from mobile_harness.comparer.values import Change, Criteria
 from toolkit.core import metrics
@@ -74,13 +73,19 @@ def _none() -> Score:
     raise AssertionError("one side has a score")
 
 
+def _mcnemar_p(lost: int, won: int) -> float:
+    from scipy import stats as scipy_stats  # takes a second to import, and only scored builds need it
+
+    return float(scipy_stats.binomtest(lost, lost + won, 0.5).pvalue) if lost + won else 1.0
+
+
 def _paired(
     scores: tuple[Score, Score], outcomes: tuple[NDArray[np.float64], NDArray[np.float64]], criteria: Criteria
 ) -> Change:
     drops = outcomes[0] - outcomes[1]
     if np.isin(outcomes[0], (0, 1)).all() and np.isin(outcomes[1], (0, 1)).all():
         lost, won = int((drops > 0).sum()), int((drops < 0).sum())
-        p = float(scipy_stats.binomtest(lost, lost + won, 0.5).pvalue) if lost + won else 1.0
+        p = _mcnemar_p(lost, won)
         low, high = metrics.paired_proportions(lost, won, len(drops), criteria.confidence)
         words = f"Of {len(drops)} samples {lost} were lost and {won} won (McNemar's exact test)."
     else:

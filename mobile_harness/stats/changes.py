@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 SIDE_MIN = 3
 """Fewest runs of a level."""
@@ -62,6 +61,8 @@ def change_points(values: Sequence[float], seed: int = 0) -> tuple[ChangePoint, 
 def _search(values: NDArray[np.float64], offset: int, rng: np.random.Generator) -> list[tuple[int, float]]:
     if len(values) < 2 * SIDE_MIN:
         return []
+    from scipy import stats as scipy_stats  # takes a second to import, and only histories need it
+
     ranks = np.asarray(scipy_stats.rankdata(values), np.float64)
     strengths = _strengths(ranks)
     at = int(np.argmax(strengths)) + SIDE_MIN

@@ -2,7 +2,7 @@
 
 The method is Welch's t on the logarithms of the session figures (Welch, Biometrika 34 (1947), 28-35): a ratio of
 geometric means, its interval, and the two-sided p value that it is 1. On sessions, and only on sessions, it keeps its
-coverage with as few as three a side; pooled iterations, which share a process, do not. The exact Mann-Whitney test
+coverage with as few as three a side; pooled iterations, which share a process, do not. The Mann-Whitney test
 stands beside it as a check that needs no shape of the distribution.
 
 Sessions of a quiet device may agree to the nanosecond by chance or by a coarse clock. The spread is therefore never
@@ -36,7 +36,7 @@ SESSIONS_MAX = 1000
 class Ratio:
     """Later over earlier: ``value`` with the interval ``[low, high]`` at ``confidence``.
 
-    ``p`` is of the null hypothesis that the true ratio is 1. ``rank_p`` is the exact two-sided Mann-Whitney p value;
+    ``p`` is of the null hypothesis that the true ratio is 1. ``rank_p`` is the two-sided Mann-Whitney p value;
     with few sessions it has a floor, such as 0.1 for three a side. ``deviation`` is the pooled standard deviation of
     the logarithms between sessions, after the floor.
     """

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy import stats as scipy_stats
+from scipy import special
 
 Series = Sequence[int]
 """Latencies of one session in nanoseconds, in order."""
@@ -137,7 +137,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval | No
 @functools.cache
 def _t_quantile(share: float, freedom: int) -> float:
     """Return a quantile of Student's t; the same few serve all cells of a run."""
-    return float(scipy_stats.t.ppf(share, freedom))
+    return float(special.stdtrit(freedom, share))
 
 
 def spread(values: Sequence[float]) -> float:

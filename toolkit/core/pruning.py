@@ -87,9 +87,14 @@ def _remove(entry: Entry) -> bool:
     except OSError:  # it is held (a Timeout is one too): somebody makes or reads it
         return False
     try:
-        # The value goes first: what is left of a removal that was interrupted is no result any more.
-        (entry.path / VALUE).unlink(missing_ok=True)
-        shutil.rmtree(entry.path, ignore_errors=True)
+        if (entry.path / VALUE).stat().st_mtime > entry.used_s:
+            return False  # read since it was listed
+        # Under the name of a result that is still being made: what an interruption leaves is swept like one.
+        gone = entry.path.with_name(f".{entry.path.name}.pruned")
+        entry.path.rename(gone)
+        shutil.rmtree(gone)
+    except OSError:  # gone meanwhile, or not ours to remove: then it stays, and is not counted
+        return False
     finally:
         lock.release()
     return True

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unwritable import unprivileged
 
 from toolkit.core import pruning, store
 from toolkit.core.artifacts import Blob
@@ -54,6 +55,24 @@ def test_what_another_process_holds_stays(tmp_path: Path) -> None:
     with store.lock_of(folder):
         assert pruning.prune(tmp_path, now_s, 0, None).removed == ()
     assert [entry.path for entry in pruning.prune(tmp_path, now_s, 0, None).removed] == [folder]
+
+
+def test_what_is_read_between_listing_and_removing_stays(tmp_path: Path) -> None:
+    now_s = time.time()
+    folder = make(tmp_path, "model", 10, 40, now_s)
+    (entry,) = pruning.entries(tmp_path)
+    assert Store(tmp_path).find("stage/1", "model", Blob) is not None
+    assert not pruning._remove(entry)
+    assert folder.exists()
+
+
+def test_what_cannot_be_removed_is_not_counted(tmp_path: Path) -> None:
+    now_s = time.time()
+    folder = make(tmp_path, "model", 10, 40, now_s)
+    with unprivileged(folder.parent):
+        done = pruning.prune(tmp_path, now_s, 0, None)
+    assert (done.removed, done.freed_bytes) == ((), 0)
+    assert folder.exists()
 
 
 def test_a_dry_run_removes_nothing_and_foreign_files_are_left_alone(tmp_path: Path) -> None:
