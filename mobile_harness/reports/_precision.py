@@ -196,7 +196,7 @@ def _trail(search: SearchEntry, target: str) -> Chart | None:
         spec=vega.frame(_trail_layers(search, unit), values, height=230),
         columns=(
             "Candidate",
-            f"{_COSTS[search.objective]} {unit.name}",
+            _cost_words(search, unit),
             "Drop",
             "At most",
             "Samples",
@@ -208,6 +208,14 @@ def _trail(search: SearchEntry, target: str) -> Chart | None:
 
 
 _COSTS = {"size": "Size", "latency": "Latency", "energy": "Energy"}
+
+
+def _cost_words(search: SearchEntry, unit: numbers.Unit) -> str:
+    """Say what candidates weigh: bytes are a fact, time and energy estimates from what a device measured."""
+    plain = f"{_COSTS[search.objective]}, {unit.name}"
+    if search.objective == "size":
+        return plain
+    return f"{plain} (estimated, {numbers.visible(search.place) if search.place else 'device unknown'})"
 
 
 def _unit(search: SearchEntry, trials: Sequence[TrialEntry]) -> numbers.Unit:
@@ -235,7 +243,7 @@ def _trail_row(trial: TrialEntry, unit: numbers.Unit) -> tuple[str, ...]:
 
 
 def _trail_layers(search: SearchEntry, unit: numbers.Unit) -> list[Spec]:
-    x = vega.axis("cost", f"{_COSTS[search.objective]}, {unit.name}", zero=False, padding=14)
+    x = vega.axis("cost", _cost_words(search, unit), zero=False, padding=14)
     y = vega.axis("drop", f"Drop of {numbers.visible(search.metric)}", zero=False, padding=14)
     scale = {"domain": list(_VERDICTS.values()), "range": list(_COLOURS)}
     colour = {"field": "verdict", "type": "nominal", "scale": scale, "legend": None}

@@ -210,6 +210,8 @@ def page(trail: Trail, request: SearchRequest) -> RenderableType:
         f"{trail.metric} of the float model: {trail.float_value:.4f}; {trail.selection_samples} samples chose, "
         f"{trail.certification_samples} others certify at {trail.confidence:.0%}."
     )
+    if trail.place:
+        said += f" {trail.objective.capitalize()} is estimated from whole builds on {trail.place}: bench the result."
     held = [found for found in trail.found if found.key]
     lines = [f"{found.target}: palmtop quantize -r {request.out / f'recipe-{found.target}.toml'}" for found in held]
     again = [Text("Make a build again with its recipe:"), *(Text(f"  {line}") for line in lines)] if lines else []

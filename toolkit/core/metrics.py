@@ -164,7 +164,7 @@ def score(metric: str, float_values: Values, values: Values, budget: Budget) -> 
         method=method,
         verdict=verdict,
         more_samples=max(needed - n, 1) if verdict == "undecided" and needed is not None else None,
-        outcomes=_packed(np.asarray(values, np.float64)),
+        outcomes=packed(np.asarray(values, np.float64)),
     )
 
 
@@ -173,7 +173,7 @@ _BITS_MAX, _FLOATS_MAX = 1 << 18, 1 << 13
 """Most samples whose outcomes are kept: 44 kB of text either way."""
 
 
-def _packed(values: Values) -> str:
+def packed(values: Values) -> str:
     """Return the value of each sample as text: a bit each where all are 0 or 1, else 32-bit floats, in base64."""
     if np.isin(values, (0, 1)).all():
         raw = np.packbits(values.astype(bool)).tobytes()

@@ -65,6 +65,7 @@ class SearchEntry:
     """The trail of a search under an accuracy budget, in the order in which candidates were tried.
 
     ``selection_samples`` chose, ``certification_samples`` are others, which the scores of the builds are from.
+    ``place`` names the device, and its kind, whose figures the latencies or energies are estimated from.
     """
 
     metric: str
@@ -75,3 +76,4 @@ class SearchEntry:
     certification_samples: int
     test: str
     trials: tuple[TrialEntry, ...]
+    place: str = ""

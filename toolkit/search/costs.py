@@ -15,7 +15,6 @@ from toolkit.search import sensitivity as sensitivities
 from toolkit.search.candidates import Candidate, Precision, extra_bytes
 from toolkit.search.measured import Measured
 from toolkit.search.values import Sensitivity, noise_of
-from toolkit.stages import data as datasets
 from toolkit.stages import work
 from toolkit.stages.tapping import Artefact, Layers, TapJob, compare_layers
 
@@ -26,6 +25,8 @@ Build = Callable[[Callable[[QuantizedModel], "LayerTable"]], "LayerTable"]
 _LEAST_NOISE = 1e-9
 _LAYER_BYTES = 64
 """What a layer in another precision costs at least: scales, and a conversion on either side."""
+_VARIANTS = ("percentile", "mse", "entropy", "minmax", "moving-average", "tensor", "channel")
+"""What ends the name of a recipe that differs in range method or granularity alone, and so runs as fast."""
 _WHOLE: Mapping[Precision, str] = {
     "int8-act16": "static-int8-act16",
     "float16": "float16",
@@ -77,19 +78,20 @@ def from_build(build: QuantizedModel, data: DataRef, why: str, tools: Tools) -> 
     """Take a build's own layer errors for their noise: the stand-in where no sensitivity can be measured.
 
     ``why`` says why it cannot. Errors of earlier layers are part of a layer's, so what the layer before it in the order
-    of execution has is taken off; where branches meet that is coarse.
+    of execution has is taken off; where branches meet that is coarse. At most 32 of the samples that ``data`` itself
+    takes are used: in a search the others of its location certify.
 
     Raises:
         ModelError: the build does not show its activations.
     """
     base, target = build.base.base, build.base.base.target
-    part = datasets.refer(data.location, base.source.signature, data.preprocess, min(TAP_SAMPLES, data.count))
     job = TapJob(
         target=target,
         base=Artefact(path=base.blob.path, signature=base.signature),
         build=Artefact(path=build.blob.path, signature=build.signature),
         source=base.source.signature,
-        data=part,
+        data=data,
+        samples=TAP_SAMPLES,
     )
     layers: Layers = isolation.isolate(tools, TAP_S, compare_layers, job)
     facts: Inspection = isolation.isolate(tools, TAP_S, work.inspect, "targets", target, base.blob.path)
@@ -200,6 +202,15 @@ class Weigh:
         """Whether the weight of a whole-model recipe can be told."""
         return self.measured is None or self._found(target, recipe) is not None
 
+    def check_knows(self, target: str, recipe: str) -> None:
+        """Refuse a target of which the run tells nothing.
+
+        Raises:
+            DataError: the run did not measure a whole-model recipe.
+        """
+        if self.measured is not None:
+            self._of(target, recipe)
+
     def _of(self, target: str, recipe: str) -> float:
         found = self._found(target, recipe)
         if found is not None:
@@ -211,9 +222,9 @@ class Weigh:
         )
 
     def _found(self, target: str, recipe: str) -> float | None:
-        """Return a recipe's figure, or that of the one it is a variant of, as of another range method."""
+        """Return a recipe's figure, or that of the one it is a variant of: another range method or granularity."""
         assert self.measured is not None
         costs = self.measured.costs
-        stems = sorted((known for _, known in costs if recipe.startswith(f"{known}-")), key=len, reverse=True)
+        stems = [recipe.removesuffix(f"-{words}") for words in _VARIANTS if recipe.endswith(f"-{words}")]
         others = {"float16": ["float32"], "float32": ["float16"]}.get(recipe, [])
         return next((costs[target, name] for name in (recipe, *stems, *others) if (target, name) in costs), None)

@@ -19,6 +19,7 @@ def search_entry(trail: Trail, builds: Mapping[tuple[str, str], str]) -> SearchE
         selection_samples=trail.selection_samples,
         certification_samples=trail.certification_samples,
         test=trail.test,
+        place=trail.place,
         trials=tuple(
             TrialEntry(
                 target=one.target,

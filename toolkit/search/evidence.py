@@ -48,12 +48,14 @@ _NEVER = 10**8
 class Claim:
     """What is to be shown: a drop of at most ``max_drop`` at ``confidence``, one-sided.
 
-    ``reach`` is how far a drop can lie from zero: the width of the metric's scale, 1 for metrics of 0 and 1.
+    ``reach`` is how far a drop can lie from zero: the width of the metric's scale. ``binary`` says that the metric
+    gives 0 or 1 and nothing between, which the exact test rests on; it is settled before any build is certified.
     """
 
     max_drop: float
     confidence: float
     reach: float = 1.0
+    binary: bool = True
 
     @property
     def alpha(self) -> float:
@@ -138,11 +140,15 @@ def certify(drops: Values, claim: Claim) -> Certificate:
     """Bound the mean drop from samples that took no part in choosing the build.
 
     Args:
-        drops: [n]; where all are -1, 0 or 1 the exact test is used, else the betting one.
-        claim: what is to be shown.
+        drops: [n]; of a ``binary`` metric, -1, 0 or 1 each.
+        claim: what is to be shown: by the exact test of a ``binary`` metric, else by betting.
+
+    Raises:
+        ValueError: a drop of a ``binary`` metric is something else.
     """
+    _check_binary(drops, claim)
     lost, won = int((drops > 0).sum()), int((drops < 0).sum())
-    if claim.reach == 1.0 and np.isin(drops, (-1, 0, 1)).all():
+    if claim.binary:
         method = EXACT
         high = exact_upper(lost, won, len(drops), claim.confidence)
         low = -exact_upper(won, lost, len(drops), claim.confidence)
@@ -163,10 +169,16 @@ def certify(drops: Values, claim: Claim) -> Certificate:
 
 def holds(drops: Values, claim: Claim) -> bool:
     """Return what :func:`certify` says of the claim, without the bounds."""
-    if claim.reach == 1.0 and np.isin(drops, (-1, 0, 1)).all():
+    _check_binary(drops, claim)
+    if claim.binary:
         lost, won = int((drops > 0).sum()), int((drops < 0).sum())
         return _exact_p(lost, won, len(drops), claim.max_drop, claim.alpha) <= claim.alpha
     return log_fortune(drops, claim.max_drop, claim.reach, less=True) >= math.log(1 / claim.alpha)
+
+
+def _check_binary(drops: Values, claim: Claim) -> None:
+    if claim.binary and not np.isin(drops, (-1, 0, 1)).all():
+        raise ValueError("a drop of a metric of 0 and 1 is neither -1, 0 nor 1")
 
 
 def exact_upper(lost: int, won: int, n: int, confidence: float) -> float:
@@ -232,7 +244,7 @@ def least_samples(claim: Claim) -> int | None:
         return None
 
     def enough(n: int) -> bool:
-        if claim.reach == 1.0:
+        if claim.binary:
             return _exact_p(0, 0, n, claim.max_drop, claim.alpha) <= claim.alpha
         return log_fortune(np.zeros(n), claim.max_drop, claim.reach, less=True) >= math.log(1 / claim.alpha)
 

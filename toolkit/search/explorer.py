@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from toolkit.search.candidates import Candidate, Precision
 from toolkit.search.costs import LayerTable, Weigh, ordered
@@ -190,6 +191,16 @@ class Explorer:
             self._trials[trial.key] = trial
             self.tried[trial.key] = candidate
         return trials
+
+
+def again(trial: Trial, space: Space) -> Candidate:
+    """Return the candidate that a trial of an earlier run was of."""
+    bases = [*space.wholes, *space.spare, *(one for family in space.bases for one in family)]
+    base = next(one for one in bases if one.base.name == trial.recipe)
+    for precision, layers in trial.layers.items():
+        base = base.with_layers(layers, cast("Precision", precision))
+    assert base.key == trial.key, "equal inputs make equal candidates"
+    return base
 
 
 def chain(trials: Sequence[Trial], longest: int = 5) -> tuple[Trial, ...]:

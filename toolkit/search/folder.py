@@ -13,6 +13,7 @@ from typing import Any
 from toolkit.core import codec, store
 from toolkit.core import manifest as manifests
 from toolkit.core.artifacts import DataRef, QuantizedModel, Score
+from toolkit.core.errors import ModelError
 from toolkit.core.manifest import BuildEntry, CertificateEntry, DataEntry, ErrorEntry, Manifest
 from toolkit.core.recipe import Recipe
 from toolkit.core.tools import Tools
@@ -50,13 +51,14 @@ def write(bench: Bench, trail: Trail, winners: Sequence[Outcome], known: Sensiti
 
     Raises:
         OutputError: the folder cannot be written.
+        ModelError: a build is not the very file that was certified.
     """
     out = bench.order.request.out
     if winners:
         ids = {(one.trial.target, one.trial.key): one.model_id for one in winners}
         staged = bench.work / "staged"
         shutil.rmtree(staged, ignore_errors=True)
-        models = [built(bench.order, outcome.candidate, tools) for outcome in winners]
+        models = [_certified_file(bench, outcome, tools) for outcome in winners]
         made = _packaged(bench.order, trail, models, staged, tools)
         checked = tuple(
             _entry(entry, outcome, trail, *_checked(bench, model, tools, staged))
@@ -75,6 +77,17 @@ def write(bench: Bench, trail: Trail, winners: Sequence[Outcome], known: Sensiti
         )
         manifests.write(out, whole)
     shutil.rmtree(bench.work, ignore_errors=True)
+
+
+def _certified_file(bench: Bench, outcome: Outcome, tools: Tools) -> QuantizedModel:
+    model = built(bench.order, outcome.candidate, tools)
+    if model.blob.sha256 != outcome.certified.sha256:
+        raise ModelError(
+            f"The build of {outcome.model_id} is not the file that was certified: {model.blob.sha256[:12]} rather than "
+            f"{outcome.certified.sha256[:12] or 'none'}.",
+            hint="The same command again certifies the file that it ships.",
+        )
+    return model
 
 
 def _packaged(order: Order, trail: Trail, models: Sequence[QuantizedModel], staged: Path, tools: Tools) -> Manifest:

@@ -1,6 +1,7 @@
 """The samples of a search, read once and split: those that choose, and those that certify and that nothing else sees.
 
-Copies of a sample all go to one side, and what ranges were learned from never certifies.
+Copies of a sample all go to one side, where but one of them certifies, since the others would tell nothing new; and
+what ranges were learned from never certifies.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ class InputRows:
 class Parts:
     """The samples on disk, and ``.npy`` files of the places of those that choose and of those that certify.
 
-    Both are in random order, so that any first part of them is a fair sample.
+    Both are in random order, so that any first part of them is a fair sample. Those that certify are distinct: of
+    copies the first, the others being in neither part.
     """
 
     inputs: tuple[InputRows, ...]
@@ -128,16 +130,17 @@ def _places(
     free.sort()
     wanted = round(share * len(marks))
     certification: list[int] = []
+    apart: set[int] = set()
     for index in rng.permutation(len(free)):
-        if len(certification) + len(free[index]) <= wanted:
-            certification += free[index]
+        if len(apart) + len(free[index]) <= wanted:
+            apart.update(free[index])
+            certification.append(free[index][0])
     if not certification:
         raise DataError(
             "No sample is left to certify by.",
             hint="Every sample calibrates, or is a copy of one that does: give more data, or fewer --samples.",
         )
-    chosen = set(certification)
-    selection = np.array([place for place in range(len(marks)) if place not in chosen], np.int64)
+    selection = np.array([place for place in range(len(marks)) if place not in apart], np.int64)
     return rng.permutation(selection), rng.permutation(np.array(certification, np.int64))
 
 

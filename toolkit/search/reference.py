@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 from toolkit.core import isolation
 from toolkit.core.artifacts import Blob, DataRef, SourceModel
 from toolkit.core.errors import DataError, ModelError
-from toolkit.core.store import blob_of
+from toolkit.core.store import blob_of, sha256_of
 from toolkit.core.tools import Tools
 from toolkit.search.requests import AGREEMENT, SearchRequest
 from toolkit.search.running import Standard, check_range
@@ -42,6 +45,36 @@ def metric_of(request: SearchRequest) -> str | None:
         SettingsError: it is unknown.
     """
     return AGREEMENT if request.metric == AGREEMENT else scorer.metric_name(request.metric)
+
+
+def is_binary(request: SearchRequest, standard: Standard) -> bool:
+    """Whether the metric gives 0 or 1 and nothing between, as hits do; of a user's function the float model tells.
+
+    One that gave it the same throughout may be a share that is full for it, and counts as no such metric.
+    """
+    if request.metric is None or ":" not in request.metric:
+        return True
+    seen = np.unique(np.asarray(open_rows(standard.values), np.float64))
+    return bool(np.array_equal(seen, [0.0, 1.0]))
+
+
+def code_of(metric: str | None) -> str:
+    """Return the hash of the file that a ``module:function`` metric is in; empty where there is none to be found.
+
+    Nothing of the user's runs: the file is looked for as an import would look, in the current folder last.
+    """
+    module, found, _ = (metric or "").partition(":")
+    if not found:
+        return ""
+    places: Iterable[str] = [*sys.path, str(Path.cwd())]
+    spec, whole = None, ""
+    for part in module.split("."):
+        whole = f"{whole}.{part}" if whole else part
+        spec = PathFinder.find_spec(whole, list(places))
+        if spec is None:
+            return ""
+        places = spec.submodule_search_locations or ()
+    return sha256_of(Path(spec.origin)) if spec is not None and spec.origin and Path(spec.origin).is_file() else ""
 
 
 def standard_of(request: SearchRequest, source: SourceModel, data: DataRef, tools: Tools) -> Standard:

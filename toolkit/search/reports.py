@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,7 +46,8 @@ def found_of(target: str, trials: Sequence[Trial], shown: Sequence[Certified], c
     nearest = min((one for one in ran if one.key in failed or not failed), key=_nearness, default=None)
     if nearest is None:
         reasons = tuple(dict.fromkeys(one.reason for one in trials))
-        return replace(spent, advice=(f"No candidate could be built or run: {'; '.join(reasons[:3])}",))
+        said = f"No candidate could be built or run: {'; '.join(reasons[:3])}" if reasons else "There was none to try."
+        return replace(spent, advice=(said,))
     high = next((one.high for one in shown if one.key == nearest.key), nearest.expected_high)
     return replace(
         spent,
@@ -56,6 +58,15 @@ def found_of(target: str, trials: Sequence[Trial], shown: Sequence[Certified], c
         cost=nearest.cost,
         advice=tuple(_advice(nearest, high, trials, claim)),
     )
+
+
+def round_up(bound: float) -> str:
+    """Return a bound in three decimals that do not lie below it.
+
+    >>> round_up(0.0312), round_up(0.031)
+    ('0.032', '0.031')
+    """
+    return f"{math.ceil(round(bound * 1000, 6)) / 1000:.3f}"
 
 
 def _nearness(trial: Trial) -> tuple[float, float]:
@@ -78,6 +89,7 @@ def _advice(nearest: Trial, high: float, trials: Sequence[Trial], claim: Claim) 
         said.append(f"Even float16 is beyond the budget (drop {half.drop:+.4f}): only float32 is not.")
     if needed is not None and nearest.verdict != "beyond":
         said.append(f"About {needed} samples to certify by would decide if they are like these.")
-    said.append(f"--max-drop {high:.3f} would do as things stand.")
+    if math.isfinite(high):
+        said.append(f"--max-drop {round_up(high)} may do if other samples are like these.")
     said.append("`palmtop tune` fits the weights to 8 bits, after which less has to stay float.")
     return said

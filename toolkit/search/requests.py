@@ -17,12 +17,13 @@ AGREEMENT = "agreement"
 class SearchRequest:
     """Find the best build of ``model`` for each target whose drop of ``metric`` is at most ``max_drop``.
 
-    ``data`` are the labelled samples that the search chooses and certifies by, ``calibration`` the ones that ranges are
-    learned from (None: ``samples`` of ``data``, evenly spread, which then never certify). ``certify_share`` of the
-    rest, drawn by ``seed``, is held out. ``metric_range`` is the scale of a metric of the user's own. ``measured`` is
-    an exported run for the objectives ``latency`` and ``energy``. ``integer_only`` leaves out builds that compute in
-    float. ``trials`` bounds the candidates tried for each target. ``resume`` insists that ``out`` holds an unfinished
-    search; without it one of equal inputs goes on, too.
+    ``data`` are the labelled samples that the search chooses and certifies by, ``calibration`` the ones that ranges
+    are learned from (None: ``samples`` of ``data``, evenly spread, which then never certify). ``certify_share`` of
+    all of ``data``, drawn by ``seed`` from what does not calibrate, is held out; of exact copies among it one
+    certifies. ``metric_range`` is the scale of a metric of the user's own. ``measured`` is an exported run for the
+    objectives ``latency`` and ``energy``. ``integer_only`` leaves out builds that compute in float. ``trials``
+    bounds the candidates tried for each target. ``resume`` insists that ``out`` holds an unfinished search; without
+    it one of equal inputs goes on, too.
     """
 
     model: Path

@@ -147,6 +147,12 @@ def _scored(job: RunJob, places: NDArray[np.int64], made: list[Feeds]) -> list[f
         execution = Execution(outputs=tuple(recorded), labels=labels, golden=None, samples=len(places))
         values = scorer.score(job.standard.task, execution)
     check_range(values, job.standard.task.metric, job.metric_range)
+    if job.claim.binary and not np.isin(values, (0, 1)).all():
+        between = values[~np.isin(values, (0, 1))][0]
+        raise SettingsError(
+            f"The metric {job.standard.task.metric} gave {between:g} of a build, and but 0 and 1 of the float model.",
+            hint="A metric of shares has to give some of the float model, too, to be told from one of hits.",
+        )
     return [float(value) for value in values]
 
 

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from toolkit.core import process, store
-from toolkit.core.artifacts import DataRef, QuantizedModel
-from toolkit.core.errors import ChildFailed, DataError, FolderTaken, ModelError, OutputError, SettingsError
+from toolkit.core import store
+from toolkit.core.artifacts import DataRef
+from toolkit.core.errors import DataError, FolderTaken, OutputError, SettingsError
 from toolkit.core.events import Event
 from toolkit.core.recipe import load_recipe
 from toolkit.core.store import Store
 from toolkit.core.tools import Tools
 from toolkit.search import evidence, folder, measured, parts, reference, sensitivity, trail
-from toolkit.search.candidates import Candidate
-from toolkit.search.costs import LayerTable, Weigh, ordered, table_of
+from toolkit.search.costs import Weigh
 from toolkit.search.evidence import Claim
-from toolkit.search.explorer import Explorer, chain
+from toolkit.search.hunting import Hunt
 from toolkit.search.parts import SplitJob
-from toolkit.search.reports import Outcome, found_of
+from toolkit.search.reports import round_up
 from toolkit.search.requests import AGREEMENT, SearchRequest
 from toolkit.search.spaces import BASE, space_of
-from toolkit.search.trail import Book, Certified, Ordering, Trail, Trial
+from toolkit.search.trail import Book, Trail
 from toolkit.search.values import Sensitivity
-from toolkit.search.workshop import Bench, Workshop
+from toolkit.search.workshop import Bench
 from toolkit.stages import calibrator, importer, packager
 from toolkit.stages import data as datasets
 from toolkit.stages.order import Order, made_by, news, source_of, target_of
@@ -66,6 +64,7 @@ def search(request: SearchRequest, tools: Tools, seen: Seen = lambda _: None) ->
     _warm_up(found.bench.order, tools)
     hunt = Hunt(request=request, bench=found.bench, book=found.book, tools=tools)
     winners = tuple(one for target in request.targets if (one := hunt.of_target(target)) is not None)
+    winners = tuple(hunt.sealed(one) for one in winners)
     known = hunt.known if isinstance(hunt.known, Sensitivity) else None
     folder.write(found.bench, found.book.trail, winners, known, tools)
     return found.book.trail
@@ -88,6 +87,9 @@ def opened(request: SearchRequest, tools: Tools, seen: Seen = lambda _: None, *,
         PalmtopError: as of :func:`search`.
     """
     claim = _claim(request)
+    weigh = Weigh(measured=_measured(request))
+    for target in request.targets:
+        space_of(target, request, weigh)  # a target that there is nothing to try for, or to weigh by, ends it here
     order = importer.import_model(_quantize_request(request), tools)
     data = datasets.refer(request.data, order.source.signature, request.preprocess, None)
     importer.look_through(data, order.source.signature, tools)
@@ -98,7 +100,7 @@ def opened(request: SearchRequest, tools: Tools, seen: Seen = lambda _: None, *,
     work = request.out / WORK
     with store.writing_to(work):
         work.mkdir(parents=True, exist_ok=True)
-    bench = _bench(request, claim, order, data, work, tools)
+    bench = _bench(request, _Ground(claim=claim, weigh=weigh, order=order, data=data, work=work), tools)
     begun = _begun(bench, request, key)
     return Opened(bench=bench, book=Book(request.out, begun if before is None else _resumed(before, begun), seen))
 
@@ -150,6 +152,7 @@ def _key(request: SearchRequest, order: Order, data: DataRef, tools: Tools) -> s
         "measured": None if request.measured is None else store.sha256_of(request.measured),
         "source": [order.source.blob.sha256, order.source.format],
         "data": data.sha256,
+        "metric": reference.code_of(request.metric),
         "calibration": None if order.data is None else order.data.sha256,
         "made_by": made_by(*modules),
     }
@@ -178,9 +181,20 @@ def _before(request: SearchRequest, key: str) -> Trail | None:
     return found
 
 
-def _bench(request: SearchRequest, claim: Claim, order: Order, data: DataRef, work: Path, tools: Tools) -> Bench:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ground:
+    """What a search starts from."""
+
+    claim: Claim
+    weigh: Weigh
+    order: Order
+    data: DataRef
+    work: Path
+
+
+def _bench(request: SearchRequest, ground: _Ground, tools: Tools) -> Bench:
+    order, data, work = ground.order, ground.data, ground.work
     assert order.data is not None
-    weigh = Weigh(measured=_measured(request))
     job = SplitJob(
         data=data,
         calibration=order.data,
@@ -191,16 +205,19 @@ def _bench(request: SearchRequest, claim: Claim, order: Order, data: DataRef, wo
     )
     own = dataclasses.replace(tools, store=Store(work / "store", tools.emit))  # as large as the data: gone at the end
     found = parts.parts_of(job, own)
-    _check_enough(found.certification_count, data, request, claim)
+    _check_enough(found.certification_count, data, request, ground.claim)
+    standard = reference.standard_of(request, order.source, data, own)
+    claim = dataclasses.replace(ground.claim, binary=reference.is_binary(request, standard))
+    _check_enough(found.certification_count, data, request, claim)  # shares take more samples than hits
     return Bench(
         order=order,
         data=data,
         parts=found,
-        standard=reference.standard_of(request, order.source, data, own),
+        standard=standard,
         claim=claim,
         metric=reference.metric_of(request) or "top1",
         metric_range=request.metric_range,
-        weigh=weigh,
+        weigh=ground.weigh,
         work=work,
     )
 
@@ -232,7 +249,7 @@ def _check_enough(count: int, data: DataRef, request: SearchRequest, claim: Clai
     raise DataError(
         f"{count} samples to certify by cannot show a drop of at most {claim.max_drop:g} at {claim.confidence:.0%}: "
         f"that takes {wanted}, even of a build that loses none.",
-        hint=f"{total}allow --max-drop {best:.3f}; --certify-share sets more of the {data.count} apart.",
+        hint=f"{total}allow --max-drop {round_up(best)}; --certify-share sets more of the {data.count} apart.",
     )
 
 
@@ -259,16 +276,21 @@ def _begun(bench: Bench, request: SearchRequest, key: str) -> Trail:
         needed=least,
         usual=evidence.usual_samples(claim, net + swapped, swapped),
         test=evidence.BETTING,
-        method=evidence.EXACT if claim.reach == 1 else evidence.BETTING,
+        method=evidence.EXACT if claim.binary else evidence.BETTING,
+        place="" if bench.weigh.measured is None else bench.weigh.measured.place,
     )
 
 
 def _resumed(before: Trail, begun: Trail) -> Trail:
-    """Keep what was tried; what failed is tried again, and how targets ended is decided anew."""
+    """Keep what was tried; what failed is tried again, and how targets ended is decided anew.
+
+    What is certified, and in which order, stays as it was written down before the first sample that certifies was seen.
+    """
     return dataclasses.replace(
         begun,
         orderings=before.orderings,
         trials=tuple(one for one in before.trials if one.verdict != "failed"),
+        chains=before.chains,
         certified=tuple(one for one in before.certified if not one.reason),
     )
 
@@ -292,82 +314,3 @@ def _warm_up(order: Order, tools: Tools) -> None:
     builds = tuple(build for build in order.builds if build.recipe.name == BASE)
     calibrator.calibrate(importer.convert(dataclasses.replace(order, builds=builds), tools), tools)
     news(tools, builds, "done")
-
-
-@dataclass(slots=True, kw_only=True)
-class Hunt:
-    """The search of all targets, which share one sensitivity; ``tried`` are their candidates by key."""
-
-    request: SearchRequest
-    bench: Bench
-    book: Book
-    tools: Tools
-    known: Sensitivity | str | None = None
-    tried: dict[str, Candidate] = field(default_factory=dict)
-
-    def of_target(self, target: str) -> Outcome | None:
-        """Search one target and write down how it ended; return what is to be shipped, if anything."""
-        shop = Workshop(self.bench, self.book, self.tools)
-        space = space_of(target, self.request, self.bench.weigh)
-        explorer = Explorer(space, shop.try_all, lambda base: self._table(base, shop))
-        trials = explorer.explore()
-        self.tried |= explorer.tried
-        shown = self._certified(chain(trials), explorer, shop)
-        found = found_of(target, trials, shown, self.bench.claim, space.weigh)
-        self.book.add(found)
-        if not found.key:
-            return None
-        trial = next(one for one in trials if one.key == found.key)
-        certified = next(one for one in shown if one.key == found.key)
-        return Outcome(candidate=explorer.tried[found.key], trial=trial, certified=certified, found=found)
-
-    def _certified(self, order: tuple[Trial, ...], explorer: Explorer, shop: Workshop) -> list[Certified]:
-        """Certify in the fixed order, until one fails."""
-        shown = []
-        for trial in order:
-            shown.append(shop.certify(explorer.tried[trial.key]))
-            if not shown[-1].holds:
-                break
-        return shown
-
-    def _table(self, base: Candidate, shop: Workshop) -> LayerTable | None:
-        """Return the costs of a target's layers; what cannot be told is told, and ends no search."""
-        if self.known is None:
-            self.known = self._studied()
-        assert self.bench.order.data is not None
-        found = table_of(
-            self.known,
-            importer.float_model(self.bench.order.source, base.target, self.tools),
-            lambda use: self._with_build(base, shop, use),
-            self.bench.order.data,
-            self.tools,
-        )
-        if isinstance(found, str):
-            said = f"no layer can be treated apart: {found}"
-            self.tools.emit(Event(subject=f"{base.target}/search", phase="noted", message=said, level="warning"))
-            return None
-        if self.book.ordering(base.target) is None:
-            self.book.add(_ordering(base, found))
-        return found
-
-    def _with_build(self, base: Candidate, shop: Workshop, use: Callable[[QuantizedModel], LayerTable]) -> LayerTable:
-        with tempfile.TemporaryDirectory(dir=self.bench.work, prefix="layers-") as scratch:
-            return use(shop.build(base, Path(scratch)))
-
-    def _studied(self) -> Sensitivity | str:
-        try:
-            return sensitivity.study(self.bench.order, load_recipe(BASE), self.tools)
-        except (ModelError, DataError, SettingsError, ChildFailed) as error:
-            process.give_up_if_ending()
-            return error.message
-
-
-def _ordering(base: Candidate, table: LayerTable) -> Ordering:
-    order = ordered(table, base, "float16", Weigh())
-    return Ordering(
-        target=base.target,
-        basis=table.basis,
-        layers=tuple(layer for layer, _ in order),
-        gains_db=tuple(round(gain, 4) for _, gain in order),
-        unmapped=table.unmapped,
-    )

@@ -23,7 +23,6 @@ from toolkit.search.sensitivity_builds import BuildsJob, OneLayer
 from toolkit.search.simulation import Simulated, SimulationJob
 from toolkit.search.values import Confirmed, LayerCost, Mapped, Sensitivity
 from toolkit.stages import calibrator, importer
-from toolkit.stages import data as datasets
 from toolkit.stages.order import Build, Order, made_by, source_of, target_of
 
 HUB = "onnx"
@@ -81,7 +80,9 @@ def study(order: Order, recipe: Recipe, tools: Tools) -> Sensitivity:
 
 
 def measure(base: CalibratedModel, data: DataRef, recipe: Recipe, tools: Tools) -> Sensitivity:
-    """Measure every layer of a calibrated ONNX artefact under a recipe, over at most 16 of the samples.
+    """Measure every layer of a calibrated ONNX artefact under a recipe, over at most 16 of the samples of ``data``.
+
+    They are taken from those that ``data`` itself takes of its location: in a search the others certify.
 
     The layers and activations that a recipe's overrides and ``keep_float`` name are measured as any other. Equal
     inputs are answered from the cache.
@@ -90,25 +91,23 @@ def measure(base: CalibratedModel, data: DataRef, recipe: Recipe, tools: Tools) 
         ModelError: no layer can be rounded on its own, or the model cannot be executed in parts.
         DataError: a sample does not fit, or the float model's output is not finite on any.
     """
-    signature = base.base.source.signature
-    part = datasets.refer(data.location, signature, data.preprocess, min(SAMPLES, data.count))
-    found = _simulated(base, part, recipe, tools)
+    found = _simulated(base, data, recipe, tools)
     ranked = tuple(sorted(found.costs, key=lambda cost: (cost.output_sqnr_db, cost.own_sqnr_db)))
     top = [cost for cost in ranked[:CONFIRMED] if cost.output_sqnr_db < math.inf]
-    confirmed = _confirmed(base, part, recipe, [found.members[cost.layer] for cost in top], tools)
+    confirmed = _confirmed(base, data, recipe, [found.members[cost.layer] for cost in top], tools)
     names = {found.members[cost.layer][0]: cost.layer for cost in top}
     tools.emit(Event(subject=SUBJECT, phase="done"))
     return Sensitivity(
         model_sha256=base.base.blob.sha256,
         recipe=recipe.name,
-        samples=part.count,
+        samples=min(SAMPLES, data.count),
         layers=ranked,
         confirmed=tuple(dataclasses.replace(one, layer=names[one.layer]) for one in confirmed),
         left_out=found.left_out,
     )
 
 
-def _simulated(base: CalibratedModel, part: DataRef, recipe: Recipe, tools: Tools) -> Simulated:
+def _simulated(base: CalibratedModel, data: DataRef, recipe: Recipe, tools: Tools) -> Simulated:
     def produce(_: Path) -> Simulated:
         job = SimulationJob(
             model=base.base.blob.path,
@@ -116,20 +115,21 @@ def _simulated(base: CalibratedModel, part: DataRef, recipe: Recipe, tools: Tool
             source=base.base.source.signature,
             recipe=recipe,
             ranges=None if base.ranges is None else base.ranges.path,
-            data=part,
+            data=data,
+            samples=SAMPLES,
         )
 
         def tell(event: Event) -> None:
             tools.emit(Event(subject=SUBJECT, phase="simulate", done=event.done, total=event.total))
 
-        tools.emit(Event(subject=SUBJECT, phase="simulate", total=part.count))
+        tools.emit(Event(subject=SUBJECT, phase="simulate", total=min(SAMPLES, data.count)))
         return isolation.isolate(tools, SIMULATE_S, simulation.simulate, job, tell)
 
-    return tools.store.memo("sensitivity/1", _inputs(base, part, recipe), Simulated, produce)
+    return tools.store.memo("sensitivity/2", _inputs(base, data, recipe), Simulated, produce)
 
 
 def _confirmed(
-    base: CalibratedModel, part: DataRef, recipe: Recipe, layers: list[tuple[str, ...]], tools: Tools
+    base: CalibratedModel, data: DataRef, recipe: Recipe, layers: list[tuple[str, ...]], tools: Tools
 ) -> tuple[Confirmed, ...]:
     """Build with each of some layers quantized alone, and hold the output against the float model's."""
 
@@ -141,7 +141,8 @@ def _confirmed(
             source=base.base.source.signature,
             recipe=recipe,
             ranges=None if base.ranges is None else base.ranges.path,
-            data=part,
+            data=data,
+            samples=SAMPLES,
             layers=tuple(OneLayer(outputs=outputs) for outputs in layers),
             scratch=folder / "build",
         )
@@ -154,19 +155,19 @@ def _confirmed(
 
     if not layers:
         return ()
-    inputs = {**_inputs(base, part, recipe), "layers": layers}
-    return tools.store.memo("confirmed/1", inputs, _Confirmed, produce).layers
+    inputs = {**_inputs(base, data, recipe), "layers": layers}
+    return tools.store.memo("confirmed/2", inputs, _Confirmed, produce).layers
 
 
-def _inputs(base: CalibratedModel, part: DataRef, recipe: Recipe) -> dict[str, Any]:
+def _inputs(base: CalibratedModel, data: DataRef, recipe: Recipe) -> dict[str, Any]:
     return {
         "float": base.base.blob.sha256,
         "signature": base.base.signature,
         "source": base.base.source.signature,
         "ranges": None if base.ranges is None else base.ranges.sha256,
         "recipe": dataclasses.replace(recipe, name="", summary=""),
-        "data": part.sha256,
-        "preprocess": part.preprocess,
+        "data": [data.sha256, min(SAMPLES, data.count)],
+        "preprocess": data.preprocess,
         "code": _own_code(),
         "made_by": made_by(target_of(HUB)),
     }

@@ -34,7 +34,7 @@ class OneLayer:
 class BuildsJob:
     """Build ``model``, the float artefact of ``target``, once a layer and run each over ``data``.
 
-    ``scratch`` is where one build lies at a time.
+    ``samples`` takes at most so many of it, evenly spread. ``scratch`` is where one build lies at a time.
     """
 
     target: str
@@ -46,6 +46,7 @@ class BuildsJob:
     data: DataRef
     layers: tuple[OneLayer, ...]
     scratch: Path
+    samples: int | None = None
 
 
 def confirm(job: BuildsJob, emit: Emit) -> tuple[Confirmed, ...]:
@@ -89,5 +90,5 @@ def _add(meter: ErrorMeter, expected: Array, values: Array) -> None:
 
 
 def _feeds(job: BuildsJob) -> Iterator[Feeds]:
-    for batch in work.batches_of(job.data, job.source):
+    for batch in work.batches_of(job.data, job.source, job.samples):
         yield signature.bind(batch.feeds, job.artefact)

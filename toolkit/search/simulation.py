@@ -41,7 +41,7 @@ FOLLOWED = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationJob:
-    """Round each layer of ``model``, an ONNX file in float, as ``recipe`` does, over ``data``.
+    """Round each layer of ``model``, an ONNX file in float, as ``recipe`` does, over ``samples`` of ``data`` (or all).
 
     ``ranges`` is the file of calibrated ranges, None for recipes without activations in integers.
     """
@@ -52,6 +52,7 @@ class SimulationJob:
     recipe: Recipe
     ranges: Path | None
     data: DataRef
+    samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +83,8 @@ def simulate(job: SimulationJob, emit: Emit) -> Simulated:
     if not outputs:
         raise ModelError(f"{job.model.name} has no float output to hold the layers' errors against.")
     run = _Run(pieces_of(graph, layers, outputs), sessions, outputs)
-    count = job.data.count
-    for batch in work.told(work.batches_of(job.data, job.source), count, "sensitivity", emit):
+    count = job.data.count if job.samples is None else min(job.samples, job.data.count)
+    for batch in work.told(work.batches_of(job.data, job.source, job.samples), count, "sensitivity", emit):
         run.see(signature.bind(batch.feeds, job.artefact))
     members = {layer.name: tuple(graph.nodes[index].output[0] for index in layer.nodes) for layer in layers}
     return Simulated(costs=tuple(run.costs(graph)), members=members, left_out=tuple(left_out))
@@ -137,7 +138,7 @@ class _Run:
         for place, piece in enumerate(pieces):
             for name in piece.reads:
                 self._first_reader.setdefault(name, place)
-        self._pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
+        self._pool = ThreadPoolExecutor(max_workers=_processors())
 
     def see(self, feeds: Feeds) -> None:
         """Take one sample into account."""
@@ -212,6 +213,13 @@ class _Run:
                 position=position,
                 samples=energies.samples,
             )
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, where the system tells; else how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class _Overlay(dict[str, Any]):

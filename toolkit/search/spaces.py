@@ -21,18 +21,25 @@ _SPARE = ("static-int8-act16",)
 
 
 def space_of(target: str, request: SearchRequest, weigh: Weigh) -> Space:
-    """Return the candidates of one target, without those that it cannot express."""
+    """Return the candidates of one target, without those that it cannot express or whose weight cannot be told.
+
+    Raises:
+        DataError: the measured run has no figure of any.
+    """
     static = load_recipe(BASE)
     variants = [static, *(named(static, range_method=one) for one in RANGE_METHODS if one != static.range_method)]
     variants.append(named(static, granularity="tensor"))
     weights = [] if request.integer_only or weigh.measured is not None else [load_recipe(one) for one in _SMALLER]
     wholes = [load_recipe(one) for one in (*_WHOLES, *(() if request.integer_only else ("weight-int8",)))]
     families = (_candidates(target, variants, weigh), _candidates(target, weights, weigh))
+    others = _candidates(target, wholes, weigh)
+    if not any((*families, others)):
+        weigh.check_knows(target, BASE)
     return Space(
         target=target,
         bases=families,
         precisions=(_precisions(families[0], weigh), ("int8",)),
-        wholes=_candidates(target, wholes, weigh),
+        wholes=others,
         spare=_candidates(target, [load_recipe(one) for one in _SPARE], weigh),
         weigh=weigh,
         jobs=request.jobs,

@@ -59,7 +59,8 @@ class Trial:
 class Certified:
     """One candidate on the samples that certify, in the order that was fixed before any of them was looked at.
 
-    ``values`` are the build's, packed as :func:`toolkit.core.metrics.outcomes_of` reads them.
+    ``sha256`` is the file's that was run. ``outcomes`` are the build's values, packed as
+    :func:`toolkit.core.metrics.outcomes_of` reads them.
     """
 
     target: str
@@ -75,6 +76,7 @@ class Certified:
     high: float
     method: str
     holds: bool
+    sha256: str = ""
     outcomes: str = ""
     reason: str = ""
 
@@ -113,12 +115,21 @@ class Ordering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """The candidates of one target to certify, by key, in an order written down before the first was certified."""
+
+    target: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
     """The whole of ``search.json`` (schema 1). Names are added, never renamed.
 
     ``key`` names all inputs. ``needed`` is how many samples certify a build that loses none, ``usual`` about how many
     certify an ordinary good one. ``test`` is how candidates were chosen, ``method`` how they were certified: in a fixed
-    order, the safest first, each at the full confidence, until one fails.
+    order (``chains``), the safest first, each at the full confidence, until one fails. ``place`` says on what device,
+    and what kind of one, the figures behind the objectives ``latency`` and ``energy`` were measured.
     """
 
     schema: Literal[1] = 1
@@ -137,8 +148,10 @@ class Trail:
     usual: int | None
     test: str
     method: str
+    place: str = ""
     orderings: tuple[Ordering, ...] = ()
     trials: tuple[Trial, ...] = ()
+    chains: tuple[Chain, ...] = ()
     certified: tuple[Certified, ...] = ()
     found: tuple[Found, ...] = ()
 
@@ -168,7 +181,11 @@ class Book:
         """Return the order of a target's layers, if it is known."""
         return next((one for one in self.trail.orderings if one.target == target), None)
 
-    def add(self, entry: Trial | Certified | Found | Ordering) -> None:
+    def chain(self, target: str) -> tuple[str, ...]:
+        """Return the keys to certify, in order; empty where none were written down."""
+        return next((one.keys for one in self.trail.chains if one.target == target), ())
+
+    def add(self, entry: Trial | Certified | Found | Ordering | Chain) -> None:
         """Write something down."""
         with self._lock:
             self.trail = _added(self.trail, entry)
@@ -176,12 +193,15 @@ class Book:
             self._seen(self.trail)
 
 
-def _added(trail: Trail, entry: Trial | Certified | Found | Ordering) -> Trail:
+def _added(trail: Trail, entry: Trial | Certified | Found | Ordering | Chain) -> Trail:
     match entry:
         case Trial():
             return replace(trail, trials=(*trail.trials, entry))
         case Certified():
-            return replace(trail, certified=(*trail.certified, entry))
+            others = (one for one in trail.certified if (one.target, one.key) != (entry.target, entry.key))
+            return replace(trail, certified=(*others, entry))
+        case Chain():
+            return replace(trail, chains=(*trail.chains, entry))
         case Ordering():
             return replace(trail, orderings=(*trail.orderings, entry))
         case Found():

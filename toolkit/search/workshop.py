@@ -14,7 +14,6 @@ from toolkit.core import isolation, metrics, process
 from toolkit.core.artifacts import Blob, DataRef, QuantizedModel
 from toolkit.core.errors import ModelError
 from toolkit.core.events import Event, silent
-from toolkit.core.metrics import Budget
 from toolkit.core.store import Store
 from toolkit.core.tools import Tools
 from toolkit.search import evidence, running
@@ -131,14 +130,39 @@ class Workshop:
         bench = self._bench
         try:
             with tempfile.TemporaryDirectory(dir=bench.work, prefix="certify-") as scratch:
-                model = self.build(candidate, Path(scratch))
-                ran = self._run(candidate, model, Path(scratch), _Over(bench.parts.certification, stops=False))
+                return self._shown(candidate, self.build(candidate, Path(scratch)), Path(scratch))
         except OWN_FAULTS as error:
             reason = failure_of(error).error
             return _uncertified(candidate, bench.parts.certification_count, reason)
+
+    def seal(self, candidate: Candidate, known: Certified) -> Certified:
+        """Make the build to ship, and return the certificate of this very file.
+
+        Where the runtime's converter does not give the same file twice, the one to ship is certified on its own.
+
+        Raises:
+            ModelError: it cannot be built or run, or is not within the budget.
+        """
+        model = built(self._bench.order, candidate, self._tools)
+        if model.blob.sha256 == known.sha256:
+            return known
+        with tempfile.TemporaryDirectory(dir=self._bench.work, prefix="seal-") as scratch:
+            shown = self._shown(candidate, model, Path(scratch))
+        self._book.add(shown)
+        if not shown.holds:
+            raise ModelError(
+                f"{candidate.target}/{candidate.words} was built again as another file, which is not within the "
+                f"budget: {_certified_words(shown)}.",
+                hint="Its converter gives another file each time; search with a larger --max-drop in another folder.",
+            )
+        return shown
+
+    def _shown(self, candidate: Candidate, model: QuantizedModel, scratch: Path) -> Certified:
+        """Run a build over every sample that certifies, and say what that shows of this file."""
+        bench = self._bench
+        ran = self._run(candidate, model, scratch, _Over(bench.parts.certification, stops=False))
         shown = evidence.certify(_drops(ran), bench.claim)
-        values, float_values = np.asarray(ran.values), np.asarray(ran.float_values)
-        budget = Budget(max_drop=bench.claim.max_drop, confidence=bench.claim.confidence)
+        values, float_values = np.asarray(ran.values, np.float64), np.asarray(ran.float_values)
         return Certified(
             target=candidate.target,
             key=candidate.key,
@@ -153,7 +177,8 @@ class Workshop:
             high=shown.high,
             method=shown.method,
             holds=shown.holds,
-            outcomes=metrics.score(bench.metric, float_values, values, budget).outcomes,
+            sha256=model.blob.sha256,
+            outcomes=metrics.packed(values),
         )
 
     def build(self, candidate: Candidate, scratch: Path) -> QuantizedModel:

@@ -12,6 +12,7 @@ from toolkit.core import discovery
 from toolkit.core.artifacts import DataRef, Preprocess, Signature
 from toolkit.core.errors import DataError, ModelError
 from toolkit.core.ports import Array, Feeds, Sample
+from toolkit.core.sampling import spread
 from toolkit.stages.order import DATASETS
 
 
@@ -45,6 +46,15 @@ def stream(ref: DataRef, signature: Signature) -> Iterator[Sample]:
     """Yield the samples of a reference in order."""
     module: Any = discovery.load(DATASETS, ref.format)
     yield from module.stream(ref, signature)
+
+
+def some(ref: DataRef, signature: Signature, most: int | None) -> Iterator[Sample]:
+    """Yield at most ``most`` of the samples of a reference, evenly spread over them; all of them for None."""
+    chosen = spread(ref.count, most)
+    wanted = None if chosen is None else frozenset(chosen)
+    for place, sample in enumerate(stream(ref, signature)):
+        if wanted is None or place in wanted:
+            yield sample
 
 
 def scan(ref: DataRef, signature: Signature) -> int:

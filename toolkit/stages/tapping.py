@@ -44,13 +44,17 @@ class Artefact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TapJob:
-    """Hold the layers of ``build`` against those of ``base``, its float artefact, over ``data``."""
+    """Hold the layers of ``build`` against those of ``base``, its float artefact, over ``data``.
+
+    ``samples`` takes at most so many of it, evenly spread.
+    """
 
     target: str
     base: Artefact
     build: Artefact
     source: Signature
     data: DataRef
+    samples: int | None = None
 
 
 def compare_layers(job: TapJob) -> Layers:
@@ -103,7 +107,7 @@ def _makers(module: Any, job: TapJob) -> dict[str, LayerFact]:
 
 
 def _feeds(job: TapJob, artefact: Artefact) -> Iterator[Feeds]:
-    for batch in datasets.batches(datasets.stream(job.data, job.source), job.source):
+    for batch in datasets.batches(datasets.some(job.data, job.source, job.samples), job.source):
         yield signature.bind(batch.feeds, artefact.signature)
 
 

@@ -58,6 +58,7 @@ class QuantizedArtefact:
     requirements: Requirements
     census: Census | None = None
     care: tuple[CareStep, ...] = ()
+    deflated_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,9 +273,9 @@ def inspect(room: str, name: str, path: Path) -> Inspection:
     )
 
 
-def batches_of(data: DataRef, source: Signature) -> Iterator[Batch]:
-    """Yield the samples of a data set as the inferences that a source model takes."""
-    return datasets.batches(datasets.stream(data, source), source)
+def batches_of(data: DataRef, source: Signature, most: int | None = None) -> Iterator[Batch]:
+    """Yield the samples of a data set, or ``most`` of them, as the inferences that a source model takes."""
+    return datasets.batches(datasets.some(data, source, most), source)
 
 
 def told(items: Iterable[Batch], total: int, phase: str, emit: Emit) -> Iterator[Batch]:

@@ -90,6 +90,16 @@ def test_the_trail_keeps_the_order_and_lists_what_could_not_be_built():
     assert trail.rows[3][2:4] == ("–", "–")
 
 
+def test_weights_that_a_device_measured_are_said_to_be_estimates_from_it():
+    timed = dataclasses.replace(SEARCH, objective="latency", place="sdk (emulator)")
+    (trail,) = precision.charts(document_of(run_with(None, timed)))
+    assert trail.columns[1].startswith("Latency, ")
+    assert trail.columns[1].endswith(" (estimated, sdk (emulator))")
+    assert "estimated, sdk (emulator)" in str(trail.spec)
+    (size,) = precision.charts(document_of(run_with(None, SEARCH)))
+    assert "estimated" not in str(size.spec)
+
+
 def test_no_time_no_chart_of_time_and_nothing_without_a_search():
     timeless = tuple(dataclasses.replace(one, latency_ns=None) for one in LAYERS)
     found = document_of(run_with(dataclasses.replace(SENSITIVITY, layers=timeless), None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -46,28 +47,25 @@ def test_clear_cases_cost_few_samples() -> None:
     assert evidence.decide(np.zeros(0), CLAIM) == "open"
 
 
+@functools.cache
+def _region(n: int, claim: Claim) -> frozenset[tuple[int, int]]:
+    """Return all numbers of lost and won samples that give a certificate."""
+    outcomes = [(losses, wins) for losses in range(n + 1) for wins in range(n + 1 - losses)]
+    return frozenset(one for one in outcomes if evidence.holds(drops(*one, n), claim))
+
+
 def _size(lost: float, won: float, n: int, claim: Claim) -> float:
     """Return how often a certificate is given where the drop is just beyond the budget, summed over all outcomes."""
     from scipy.stats import multinomial
 
-    total = 0.0
-    for losses in range(n + 1):
-        for wins in range(n + 1 - losses):
-            if evidence.holds(drops(losses, wins, n), claim):
-                total += multinomial.pmf([losses, wins, n - losses - wins], n, [lost, won, 1 - lost - won])
-            elif wins > 6:
-                break
-        if losses > 6 and total == 0:
-            break
-        if losses > 12:
-            break
-    return total
+    rates = [lost, won, 1 - lost - won]
+    return sum(multinomial.pmf([*one, n - sum(one)], n, rates) for one in _region(n, claim))
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0.1, 0.0), (0.13, 0.03), (0.2, 0.1), (0.25, 0.1)])
 def test_certificates_are_exact_and_hardest_to_get_at_the_budget(lost: float, won: float) -> None:
     claim = Claim(max_drop=0.1, confidence=0.9)
-    assert _size(lost, won, 24, claim) <= 0.1
+    assert 0.001 < _size(lost, won, 24, claim) <= 0.1
 
 
 def test_bounds_agree_with_the_verdict_and_with_known_cases() -> None:
@@ -97,10 +95,25 @@ def test_the_quick_verdict_is_that_of_the_bound(lost: int, won: int, n: int, bud
 def test_metrics_of_other_scales_are_certified_by_betting() -> None:
     rng = np.random.default_rng(3)
     seen = rng.normal(0.0, 0.02, 800).clip(-2, 2)
-    shown = evidence.certify(seen, Claim(max_drop=0.2, confidence=0.95, reach=4.0))
+    claim = Claim(max_drop=0.2, confidence=0.95, reach=4.0, binary=False)
+    shown = evidence.certify(seen, claim)
     assert shown.method == evidence.BETTING
     assert shown.low < seen.mean() < shown.high < 0.2
-    assert evidence.holds(seen, Claim(max_drop=0.2, confidence=0.95, reach=4.0))
+    assert evidence.holds(seen, claim)
+
+
+def test_the_test_is_settled_by_the_metric_and_not_by_the_drops_that_certify() -> None:
+    """Shares between 0 and 1 span what hits do; drops that happen to be whole certify no more for it."""
+    shares, hits = (Claim(max_drop=0.02, confidence=0.95, binary=binary) for binary in (False, True))
+    assert evidence.certify(drops(1, 0, 600), shares).method == evidence.BETTING
+    assert evidence.certify(drops(1, 0, 600), hits).method == evidence.EXACT
+    least = evidence.least_samples(shares)
+    assert least is not None
+    assert least > (evidence.least_samples(hits) or 0)
+    assert evidence.certify(np.zeros(least), shares).holds
+    assert not evidence.certify(np.zeros(least - 1), shares).holds
+    with pytest.raises(ValueError, match="neither"):
+        evidence.holds(np.array([0.0, 0.5]), hits)
 
 
 def test_says_how_many_samples_it_takes() -> None:

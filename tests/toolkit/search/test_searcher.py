@@ -17,6 +17,7 @@ from toolkit.core.recipe import load_recipe
 from toolkit.core.store import sha256_of
 from toolkit.core.tools import Tools
 from toolkit.search import spaces
+from toolkit.search.reference import code_of
 from toolkit.search.requests import SearchRequest
 from toolkit.search.trail import Trail
 from toolkit.stages.requests import QuantizeRequest
@@ -57,6 +58,7 @@ def _check_folder(request: SearchRequest, trail: Trail, tools: Tools) -> None:
     assert len(made.search.trials) == len(trail.trials)
     assert (request.out / "golden" / "ladder-searched.npz").is_file()
     assert not (request.out / ".search").exists()
+    assert [one.sha256 for one in trail.certified if one.key == trail.found[0].key] == [build.sha256]
     again = pipeline.quantize(
         QuantizeRequest(
             model=request.model,
@@ -106,6 +108,51 @@ def test_says_what_is_nearest_where_no_build_is_within_the_budget(
     assert failed
     assert "NaN" in failed[0].reason
     assert trail.found[0].words == "float16"  # the one recipe that has no scales
+
+
+def test_what_is_certified_is_what_ships_in_the_order_written_down(asked: Asked, tools: Tools) -> None:
+    """An interrupted search keeps to its chain, and certifies anew a file that is not the certified one."""
+    request = asked(jobs=1, trials=2, fragile=())
+    first = pipeline.search(request, tools)
+    (chain,) = first.chains
+    assert len(first.trials) == 2
+    assert [one.key for one in first.certified] == [*chain.keys[: len(first.certified)]]
+    path = request.out / "search.json"
+    plain = json.loads(path.read_text())
+    (request.out / "build.json").unlink()
+    safest = next(one for one in first.trials if one.recipe == "float16")
+    plain["chains"] = [{"target": "ladder", "keys": [safest.key]}]  # what trials would say now is not asked
+    plain["certified"] = [{**one, "sha256": "0" * 64} for one in plain["certified"] if one["key"] == safest.key]
+    assert plain["certified"]
+    path.write_text(json.dumps(plain))
+    trail = pipeline.search(dataclasses.replace(request, resume=True), tools)
+    assert trail.found[0].key == safest.key
+    assert [one.key for one in trail.certified] == [safest.key]
+    (build,) = manifest.read(request.out).builds
+    assert trail.certified[0].sha256 == build.sha256
+
+
+def test_a_metric_of_ones_own_is_part_of_what_a_search_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "score.py").write_text("raise SystemExit  # never run here")
+    (tmp_path / "mine" / "__init__.py").write_text("")
+    before = code_of("mine.score:f")
+    assert before == sha256_of(tmp_path / "mine" / "score.py")
+    (tmp_path / "mine" / "score.py").write_text("def f(outputs, labels): ...")
+    assert code_of("mine.score:f") not in ("", before)
+    assert (code_of("top1"), code_of(None), code_of("nowhere.at.all:f")) == ("", "", "")
+
+
+def test_a_target_that_the_run_never_measured_is_named_before_anything_is_built(asked: Asked, tools: Tools) -> None:
+    request = asked(objective="latency")
+    device = {"kind": "emulator", "model": "sdk"}
+    cell = {"outcome": "measured", "target": "onnx", "recipe": "static-int8", "device": device}
+    run = request.out.with_name("run.json")
+    run.write_text(json.dumps({"cells": [{**cell, "sessions": [{"latency_ns": [5]}]}]}))
+    with pytest.raises(DataError, match=r"no figure of ladder-static-int8 on sdk \(emulator\)"):
+        pipeline.search(dataclasses.replace(request, measured=run), tools)
+    assert not request.out.exists()
 
 
 def test_refuses_before_it_builds(asked: Asked, tools: Tools) -> None:

@@ -11,13 +11,16 @@ import pytest
 import recipe_jobs
 import sensitivity_jobs
 
-from toolkit.core import isolation
+from toolkit.core import isolation, sampling
 from toolkit.core.artifacts import Preprocess
 from toolkit.core.errors import DataError, ModelError, SettingsError
 from toolkit.core.recipe import load_recipe
 from toolkit.core.store import Store
-from toolkit.search import entries, identity, sensitivity
+from toolkit.search import costs, entries, identity, sensitivity
+from toolkit.search.candidates import Candidate
 from toolkit.search.values import LayerCost, Sensitivity, gains_db
+from toolkit.search.workshop import built
+from toolkit.stages import data as datasets
 from toolkit.stages import importer
 from toolkit.stages.requests import QuantizeRequest
 
@@ -98,6 +101,30 @@ def test_a_study_is_ranked_confirmed_told_and_cached(uneven, pictures, tools, mo
     assert {layer: cost.layer for layer, cost in mapped.costs.items()} == {
         cost.layer: cost.layer for cost in found.layers
     }
+
+
+def test_only_samples_that_calibrate_are_looked_at(uneven, tools, tmp_path):
+    """In a search the others of the same data certify: here they are damaged, which whoever reads one will find."""
+    made = np.random.default_rng(9).normal(0, 1, (60, 3, 16, 16)).astype(np.float32)
+    np.savez(tmp_path / "some.npz", x=made)
+    order = order_of(uneven, tmp_path / "some.npz", tools)
+    assert order.data.count == 20
+    chosen = sampling.spread(60, 20)
+    made[[place for place in range(60) if place not in chosen]] = np.nan
+    np.savez(tmp_path / "some.npz", x=made)
+
+    found = sensitivity.study(order, INT8, tools)
+    build = built(order, Candidate(target="onnx", base=INT8), tools)
+    table = costs.from_build(build, order.data, "told", tools)
+
+    assert found.samples == 16
+    assert all(math.isfinite(cost.output_sqnr_db) for cost in found.layers)
+    assert len(found.confirmed) == 3
+    assert {"stem", "depthwise", "project"} <= set(table.noise)
+    read = [sample.origin for sample in datasets.some(order.data, order.source.signature, 16)]
+    every = [sample.origin for sample in datasets.stream(order.data, order.source.signature)]
+    assert len({*read}) == 16
+    assert {*read} < {*every}
 
 
 def test_another_recipe_is_another_study(uneven, pictures, tools):
