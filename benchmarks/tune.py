@@ -12,11 +12,9 @@ take raw and deflated; Core ML's sparse form is written by coremltools. Needs th
 
 from __future__ import annotations
 
-import io
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -131,16 +129,6 @@ def accuracy_table(model: Path, folder: Path, epochs: int) -> None:
         print(f"{made.metric} simulated: {made.history[0].score} -> best epoch {made.best_epoch}", file=sys.stderr)
 
 
-def deflated(path: Path) -> int:
-    """Bytes of a zip of a build, as a store would deliver it."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file():
-                archive.write(file, file.relative_to(path.parent))
-    return packed.tell()
-
-
 def sparse_bytes(package: Path, out: Path) -> int:
     """Bytes of the Core ML model with its zeros left out, by coremltools; runs in a child process."""
     import coremltools as ct
@@ -178,7 +166,7 @@ def size_table(model: Path, folder: Path, epochs: int) -> None:
                 )
             print(
                 f"| {name} | {entry.target} | {entry.recipe} | {entry.score.value:.3f} | {entry.size_bytes:,} | "
-                f"{deflated(path):,} | {sparse} |",
+                f"{entry.deflated_bytes:,} | {sparse} |",
                 flush=True,
             )
 

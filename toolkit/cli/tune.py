@@ -128,8 +128,8 @@ def _lines(tuned: Tuned, out: Path) -> list[str]:
             f"{tuned.metric} of {tuned.held_out_samples} held-back samples, simulated: {_number(first)} before, "
             f"{best.score:.4f} after, float model {tuned.float_score:.4f}."
         )
-    if best is not None and best.epoch == 0:
-        lines.append("No epoch was better than the model as it came: its weights are as they were.")
+    if best is not None and best.epoch == 0 and tuned.plan is not None and not tuned.plan.clusters:
+        lines.append("No epoch was better than the model as it came: the float model computes what it did.")
     lines += _sizes(tuned)
     lines += [f"Not pruned: {name}: {why}." for name, why in tuned.left_alone.items()]
     recipe = f" -r {tuned.plan.recipe.name}" if tuned.plan is not None else ""
@@ -146,10 +146,10 @@ def _sizes(tuned: Tuned) -> list[str]:
     ]
     if tuned.plan is not None and tuned.plan.sparsity and found.sparse is not None:
         lines.append(
-            f"Core ML's sparse form holds them in {size_words(found.sparse)} (float16); TFLite and ONNX have none."
+            f"Core ML's sparse form takes {size_words(found.sparse)} (computed, float16); TFLite and ONNX have none."
         )
     if tuned.plan is not None and tuned.plan.clusters and found.table is not None:
-        lines.append(f"Core ML's look-up tables hold them in {size_words(found.table)}; TFLite and ONNX have none.")
+        lines.append(f"Core ML's look-up tables take {size_words(found.table)} (computed); TFLite and ONNX have none.")
     return lines
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from toolkit.sources.base import cannot_read, one_line
 
 SUFFIX = ".pt2"
 LIMIT_BYTES = (2 << 30) - 1
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 EXPORT_AGAIN = (
     "Where it was trained: torch.export.save(torch.export.export(model.eval(), (example,)), 'model.pt2'), or name a "
     "function that returns the model: palmtop quantize FILE.py:FUNCTION"
@@ -107,7 +110,7 @@ def vetted(path: Path, *, rounded: bool = False) -> io.BytesIO:
                 content = archive.read(item)
                 _check_member(path, item.filename, content, rounded=rounded)
                 made.writestr(zipfile.ZipInfo(item.filename), content)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, RecursionError) as error:
+    except (*_DAMAGED, OSError, ValueError, RuntimeError, EOFError) as error:  # RuntimeError: a password is asked for
         raise cannot_read(path, f"it is damaged ({one_line(error)})", "Copy or export the file again.") from error
     copy.seek(0)
     return copy

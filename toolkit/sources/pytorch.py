@@ -20,6 +20,7 @@ from toolkit.core.ports import Array, Feeds, Session
 from toolkit.core.probe import probe_feeds
 from toolkit.core.signature import check_feeds
 from toolkit.sources import _onnx_form, _pt2_file, _torch_code
+from toolkit.sources._torch_code import exported
 from toolkit.sources.base import (
     cannot_read,
     check_shape_names,
@@ -252,7 +253,7 @@ def _program(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
     place = _torch_code.place_of(path)
     if place is not None:
         model, args, kwargs = _torch_code.call(place)
-        program = _torch_code.exported(path, model, args, kwargs)
+        program = exported(path, model, args, kwargs)
     else:
         wrong = recognises(path)
         if wrong is not None:

@@ -18,10 +18,11 @@ MATCH_S = 1800
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matched:
-    """Ranges by tensor of the float artefact; ``known`` is how many the model brought along."""
+    """Ranges by tensor of the float artefact; ``known`` is how many the model brought along, ``used`` how many fit."""
 
     ranges: dict[str, Range] = field(default_factory=dict)
     known: int = 0
+    used: int = 0
 
 
 def of(base: FloatModel, tools: Tools) -> Matched:
@@ -45,10 +46,18 @@ def of(base: FloatModel, tools: Tools) -> Matched:
         model, own, source = base.blob.path, base.signature, base.source.signature
         return isolation.isolate(tools, MATCH_S, match, base.target, model, own, source, path.absolute())
 
-    found = tools.store.memo("pinned/1", inputs, Matched, produce)
-    said = f"{len(found.ranges)} tensors have the ranges that the model was trained with ({path.name})"
-    tools.emit(Event(subject=base.target, phase="noted", message=said))
+    found = tools.store.memo("pinned/2", inputs, Matched, produce)
+    tools.emit(_said(base.target, found, path.name))
     return found
+
+
+def _said(target: str, found: Matched, name: str) -> Event:
+    """Say how many ranges found their tensors; that none did is a warning, as then all are calibrated."""
+    if not found.used:
+        words = f"none of the {found.known} ranges of {name} fits a tensor of the float model: all are calibrated"
+        return Event(subject=target, phase="noted", message=words, level="warning")
+    words = f"{found.used} of {found.known} ranges that the model was trained with are used ({name})"
+    return Event(subject=target, phase="noted", message=words)
 
 
 def match(target: str, model: Path, artefact: Signature, source: Signature, ranges: Path) -> Matched:
@@ -61,4 +70,5 @@ def match(target: str, model: Path, artefact: Signature, source: Signature, rang
             marks[tensor] = pins.fingerprint(values)
 
     target_of(target).calibrate(model, [signature.bind(probe_feeds(source), artefact)], observe)
-    return Matched(ranges=pins.matched(known, marks.items()), known=len(known))
+    used = sum(any(pin.fingerprint.is_same(mark) for mark in marks.values()) for pin in known)
+    return Matched(ranges=pins.matched(known, marks.items()), known=len(known), used=used)

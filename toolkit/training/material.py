@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.core.artifacts import DataRef, Signature
-from toolkit.core.errors import DataError
+from toolkit.core.errors import DataError, ModelError
 from toolkit.core.events import Emit, Event
 from toolkit.core.ports import Array, Feeds
 from toolkit.stages import data
@@ -66,29 +66,61 @@ def lay_out(ref: DataRef, signature: Signature, folder: Path, emit: Emit) -> Par
     folder.mkdir()
     writers = {spec.name: RowWriter(folder / f"input{index}.npy", spec.name, ref.count)
                for index, spec in enumerate(signature.inputs)}  # fmt: skip
-    labels: list[Any] = []
+    labels = _Labels(ref, folder / "labels.npy")
     step = max(1, ref.count // 50)
     for index, sample in enumerate(data.stream(ref, signature)):
         for name, array in sample.feeds.items():
             writers[name].add(array[0])
-        labels.append(sample.label)
+        labels.add(sample.label)
         if index % step == 0:
             emit(Event(subject="tune", phase="read", done=index, total=ref.count))
     for writer in writers.values():
         writer.close()
-    if len(labels) != ref.count:
-        raise DataError(f"{ref.location} gave {len(labels)} samples rather than {ref.count}.")
+    if labels.count != ref.count:
+        raise DataError(f"{ref.location} gave {labels.count} samples rather than {ref.count}.")
     inputs = {spec.name: open_rows(folder / f"input{index}.npy") for index, spec in enumerate(signature.inputs)}
-    return Part(inputs, _labels(ref, labels), {}, np.arange(ref.count))
+    return Part(inputs, labels.whole(), {}, np.arange(ref.count))
 
 
-def _labels(ref: DataRef, labels: list[Any]) -> Array | None:
-    if not ref.labelled:
-        return None
-    try:
-        return np.asarray(labels)
-    except ValueError as error:
-        raise DataError(f"The labels of {ref.location} are not all of one shape: {error}.") from error
+class _Labels:
+    """The labels of a data set: numbers in memory, arrays on disk as inputs are."""
+
+    def __init__(self, ref: DataRef, path: Path) -> None:
+        self.count = 0
+        self._ref, self._path = ref, path
+        self._numbers: list[Any] = []
+        self._writer: RowWriter | None = None
+
+    def add(self, label: int | Array | None) -> None:
+        """Take the next sample's label.
+
+        Raises:
+            DataError: it is not of the shape of those before.
+        """
+        self.count += 1
+        if label is None or not self._ref.labelled:
+            return
+        if np.ndim(label) == 0 and self._writer is None:
+            self._numbers.append(label)
+            return
+        if self._numbers:
+            raise self._differ("a number is followed by an array")
+        if self._writer is None:
+            self._writer = RowWriter(self._path, "labels", self._ref.count)
+        try:
+            self._writer.add(np.asarray(label))
+        except ModelError as error:
+            raise self._differ(str(error)) from error
+
+    def whole(self) -> Array | None:
+        """Return all of them, None where there are none."""
+        if self._writer is not None:
+            self._writer.close()
+            return open_rows(self._path)
+        return np.asarray(self._numbers) if self._numbers else None
+
+    def _differ(self, why: str) -> DataError:
+        return DataError(f"The labels of {self._ref.location} are not all of one shape: {why}")
 
 
 def with_outputs(part: Part, run: Callable[[Feeds], dict[str, Array]], size: int, folder: Path) -> Part:

@@ -88,7 +88,7 @@ def table_of(values: Floats, entries: int) -> tuple[Floats, NDArray[np.int32]]:
 def weight_bytes(before: Mapping[str, Weight], after: Mapping[str, Weight], rounding: Rounding) -> WeightBytes:
     """Say what the weights take in the recipe's bits, raw and deflated, before and after.
 
-    Weights that stay float count as 32-bit ones.
+    Weights that stay float count as 32-bit ones; those in look-up tables as packed indices and a table in float16.
     """
     packed = {name: _packed(weight, rounding) for name, weight in after.items()}
     counts = {name: weight.values.size for name, weight in after.items()}
@@ -132,7 +132,16 @@ def integers(weight: Weight, bits: int, *, per_channel: bool) -> tuple[NDArray[n
     return np.clip(np.rint(weight.values / scale), -top, top).astype(np.int8), scale
 
 
+def _indexed(weight: Weight, entries: int) -> bytes:
+    """Return the packed indices into a weight's table, and the table."""
+    table, index = table_of(weight.values, entries)
+    bits = np.unpackbits(index.astype(np.uint8).reshape(-1, 1), axis=1)[:, 8 - _index_bits(entries) :]
+    return np.packbits(bits).tobytes() + table.astype(np.float16).tobytes()
+
+
 def _packed(weight: Weight, rounding: Rounding) -> bytes:
+    if rounding.entries and weight.layer not in rounding.floats and weight.layer not in rounding.weight_overrides:
+        return _indexed(weight, rounding.entries)
     bits = rounding.bits_of(weight.layer)
     if bits > 8:
         return weight.values.astype(np.float16 if bits == 16 else np.float32).tobytes()

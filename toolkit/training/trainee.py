@@ -58,13 +58,17 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """How a forward pass rounds: bits of 32 are none. ``floats`` are layers that stay float, activations included."""
+    """How a forward pass rounds: bits of 32 are none. ``floats`` are layers that stay float, activations included.
+
+    ``entries`` is the length of a layer's look-up table where the recipe has such in place of a grid, else 0.
+    """
 
     weight_bits: int = 32
     activation_bits: int = 32
     per_channel: bool = True
     floats: frozenset[str] = frozenset()
     weight_overrides: Mapping[str, int] = field(default_factory=dict)
+    entries: int = 0
 
     def bits_of(self, layer: str) -> int:
         """Return the bits of a layer's weights."""

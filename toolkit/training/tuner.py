@@ -50,6 +50,8 @@ def tune(request: TuneRequest, tools: Tools) -> Tuned:
     found = _known(request, plan, key)
     if found is not None and found.finished:
         return found
+    if found is not None and found.plan is not None:
+        plan = plan.going_on_from(found.plan)
     return _trained(request, _job(request, source, (train, val), plan, key), tools)
 
 
@@ -197,7 +199,7 @@ def _key(source: SourceModel, train: DataRef, val: DataRef | None, plan: Plan, t
     inputs = {
         "source": source.blob.sha256,
         "shapes": source.shapes,
-        "plan": dataclasses.replace(plan, rate=0.0, epochs=0, patience=0, targets=()),
+        "plan": dataclasses.replace(plan, rate=0.0, epochs=0, paced_by=0, patience=0, targets=()),
         "data": [[ref.sha256, ref.preprocess] for ref in (train, val) if ref is not None],
         "made_by": made_by(source_of(source.format)),
         "code": _own_code(),
@@ -233,14 +235,17 @@ def _known(request: TuneRequest, plan: Plan, key: str) -> Tuned | None:
             hint="Add --resume to go on from its last epoch with the new numbers, or choose another folder with -o.",
         )
     if len(numbers) == 1 and found.finished and not _is_intact(out, found):
-        raise OutputError(f"The output folder {out} holds this training, but {found.model} is missing or was changed.",
-                          hint="Choose another with -o, or remove the folder.")  # fmt: skip
+        raise OutputError(
+            f"The output folder {out} has this training, but {found.model} or one beside it is missing or was changed.",
+            hint="Choose another with -o, or remove the folder.",
+        )
     return found if len(numbers) == 1 else dataclasses.replace(found, finished=False)
 
 
 def _is_intact(out: Path, found: Tuned) -> bool:
     path = out / found.model
-    return path.is_file() and store.sha256_of(path) == found.sha256
+    whole = all((out / name).is_file() for name in (found.ranges, found.state) if name)
+    return whole and path.is_file() and store.sha256_of(path) == found.sha256
 
 
 def _job(

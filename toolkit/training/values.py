@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from toolkit.core.artifacts import DataRef, Preprocess, Signature
+from toolkit.core.errors import SettingsError
 from toolkit.core.recipe import Recipe
 
 Teacher = Literal["distill", "labels"]
@@ -52,7 +54,11 @@ class TuneRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """The numbers of a training. ``symmetric`` lists the activation grids of the targets, which take turns."""
+    """The numbers of a training. ``symmetric`` lists the activation grids of the targets, which take turns.
+
+    ``paced_by`` is the number of epochs that the training was first started with (0: ``epochs``). Pruning and the
+    measuring of ranges keep its pace where a resumed training gets longer, as part of them may be over.
+    """
 
     recipe: Recipe
     targets: tuple[str, ...]
@@ -67,6 +73,7 @@ class Plan:
     sparsity: float
     clusters: int
     patience: int
+    paced_by: int = 0
 
     @property
     def rounds_activations(self) -> bool:
@@ -76,12 +83,28 @@ class Plan:
     @property
     def warm_up(self) -> int:
         """Epochs at whose start activation ranges are measured anew: the first third, one at least."""
-        return max(1, self.epochs // 3)
+        return max(1, (self.paced_by or self.epochs) // 3)
 
     @property
     def ramp(self) -> int:
         """Epochs after which the full sparsity is reached: the first half; 0 where nothing is pruned."""
-        return max(1, self.epochs // 2) if self.sparsity else 0
+        return max(1, (self.paced_by or self.epochs) // 2) if self.sparsity else 0
+
+    def going_on_from(self, first: Plan) -> Plan:
+        """Return this plan at the pace of the one that a training was started with.
+
+        Raises:
+            SettingsError: it ends before pruning, and the clustering after it, are done.
+        """
+        plan = dataclasses.replace(self, paced_by=first.paced_by or first.epochs)
+        least = plan.ramp + 1 if plan.sparsity and plan.clusters else plan.ramp
+        if plan.epochs < least:
+            raise SettingsError(
+                f"--epochs is {plan.epochs}: this training was started with {plan.paced_by}, and prunes and clusters "
+                f"until epoch {least}.",
+                hint=f"Resume it with --epochs {least} or more, or choose another folder with -o.",
+            )
+        return plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,7 @@ def rounding_of(recipe: Recipe, trainee: Trainee) -> Rounding:
         per_channel=recipe.granularity == "channel",
         floats=frozenset(choice.floats),
         weight_overrides={name: over.weight_bits for name, over in choice.overrides.items() if over.weight_bits},
+        entries=0 if affine else 2**recipe.weight_bits,
     )
 
 

@@ -20,6 +20,8 @@ from toolkit.cli import tune
 from toolkit.cli.console import Console
 from toolkit.core import process
 from toolkit.core.errors import DataError, PalmtopError, SettingsError
+from toolkit.training import tuner
+from toolkit.training.values import EpochEntry, Tuned, TuneRequest, WeightBytes
 
 Capture = pytest.CaptureFixture[str]
 
@@ -51,6 +53,22 @@ def test_wrong_words_are_refused_before_anything_is_read(tmp_path: Path) -> None
 def test_a_model_without_data_is_refused(onnx_model: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no data to train on"):
         run(str(onnx_model), "-o", str(tmp_path / "out"))
+
+
+def test_what_is_said_holds_of_clusters_and_of_computed_sizes() -> None:
+    first = EpochEntry(epoch=0, rate=0.0, loss=None, held_out_loss=1.0, score=None)
+    sizes = WeightBytes(count=9, zeros=4, raw=2000, deflated_before=1900, deflated=900, sparse=700, table=600)
+    shown = {}
+    for clusters in (0, 16):
+        request = TuneRequest(model=Path("m.keras"), out=Path("o"), data="d.npz", clusters=clusters, sparsity=0.5)
+        plan = tuner.plan_of(request)
+        made = Tuned(palmtop="0", key="k", source="m", source_sha256="", format="keras", finished=True, plan=plan,
+                     history=(first,), weights=sizes, model="m.keras")  # fmt: skip
+        shown[clusters] = "\n".join(tune._lines(made, Path("o")))
+    assert "the float model computes what it did" in shown[0]
+    assert "computes what it did" not in shown[16], "grouping alone changed it"
+    assert "sparse form takes 700 B (computed, float16)" in shown[0]
+    assert "look-up tables take 600 B (computed)" in shown[16]
 
 
 CHILD = """

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from linear_net import LinearNet
 
-from toolkit.core.errors import ModelError
+from toolkit.core.errors import ModelError, SettingsError
 from toolkit.core.events import Event
 from toolkit.core.recipe import load_recipe
 from toolkit.training import checkpoints, loop, work
@@ -140,3 +140,27 @@ def test_a_course_can_be_longer_the_second_time(tmp_path: Path) -> None:
     made = loop.run(a_course(tmp_path, longer, LinearNet(START)), first)
     assert made.history[:3] == first.history
     assert made.history[-1].epoch == 5
+
+
+def test_a_longer_course_prunes_and_clusters_at_the_pace_it_was_started_with(tmp_path: Path) -> None:
+    plan = a_plan(sparsity=0.75, clusters=5)
+    _, first = trained(tmp_path, plan)
+    longer = dataclasses.replace(plan, epochs=10).going_on_from(plan)
+    assert (longer.ramp, longer.warm_up) == (plan.ramp, plan.warm_up) == (2, 1)
+    net = LinearNet(START)
+    made = loop.run(a_course(tmp_path, longer, net), dataclasses.replace(first, plan=longer))
+    assert made.history[:5] == first.history
+    assert made.history[-1].epoch == 10
+    assert made.best_epoch >= 3
+    assert all(entry.sparsity >= 0.75 for entry in made.history[2:]), "pruning does not start anew"
+    assert len(np.unique(net.weights()["line/w"].values)) <= 5
+    assert dataclasses.replace(plan, epochs=12).going_on_from(longer).ramp == 2, "the first start counts"
+
+
+def test_a_shorter_course_that_leaves_no_time_to_prune_is_refused() -> None:
+    first = a_plan(sparsity=0.5, clusters=4, epochs=10)
+    with pytest.raises(SettingsError, match="until epoch 6") as failure:
+        a_plan(sparsity=0.5, clusters=4, epochs=5).going_on_from(first)
+    assert "--epochs 6 or more" in failure.value.hint
+    assert a_plan(sparsity=0.5, clusters=4, epochs=6).going_on_from(first).ramp == 5
+    assert a_plan(epochs=1).going_on_from(a_plan(epochs=10)).warm_up == 3

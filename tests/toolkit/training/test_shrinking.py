@@ -82,3 +82,15 @@ def test_sizes_are_those_of_packed_and_deflated_weights(values: np.ndarray) -> N
     shared = shrinking.weight_bytes(before, {"w": weight(table[index])}, Rounding())
     assert shared.table == 512 // 2 + 2 * 16
     assert shared.raw == 4 * 512, "a layer in float counts as such"
+
+
+def test_a_recipe_with_tables_takes_indices_and_a_table(values: np.ndarray) -> None:
+    table, index = shrinking.table_of(values.astype(np.float32), 16)
+    before, after = {"w": weight(values)}, {"w": weight(table[index])}
+    found = shrinking.weight_bytes(before, after, Rounding(entries=16))
+    assert found.raw == 512 // 2 + 2 * 16 == found.table
+    flat = index.reshape(-1).astype(np.uint8)
+    plain = (flat[::2] << 4 | flat[1::2]).tobytes() + table.astype(np.float16).tobytes()
+    assert found.deflated == found.deflated_before == len(zlib.compress(plain, 9)), "a build groups them the same way"
+    kept = shrinking.weight_bytes(before, after, Rounding(entries=16, floats=frozenset({"l"})))
+    assert kept.raw == 4 * 512

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from test_loop import a_plan, a_record
 
 from toolkit import pipeline
+from toolkit.core import store
 from toolkit.core.errors import DataError, FolderTaken, ModelError, OutputError, PalmtopError, SettingsError
 from toolkit.core.tools import Tools
 from toolkit.training import checkpoints, tuner
@@ -80,6 +82,15 @@ def test_a_folder_is_gone_on_in_or_left_alone(tmp_path: Path) -> None:
     resumed = tuner._known(a_request(out=request.out, resume=True), longer, "k")
     assert resumed is not None
     assert not resumed.finished
+    (request.out / "m.keras").write_bytes(b"m")
+    done = dataclasses.replace(record, finished=True, model="m.keras", sha256=store.sha256_of(request.out / "m.keras"),
+                               ranges="m.ranges.json", state="m.state.npz")  # fmt: skip
+    checkpoints.write(request.out, 1, {"a": np.ones(2)}, done)
+    for name in (done.ranges, done.state):
+        with pytest.raises(OutputError, match="missing or was changed"):
+            tuner._known(request, plan, "k")
+        (request.out / name).touch()
+    assert tuner._known(request, plan, "k") == done
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(OutputError, match="not empty"):
@@ -99,6 +110,13 @@ def test_a_keras_model_is_tuned_and_built(
     assert tuned.metric == "top1"
     assert (tuned.train_samples, tuned.held_out_samples) == (87, 9)
     assert pipeline.tune(request, tools) == tuned
+    if "sparsity" in changes:
+        longer = pipeline.tune(dataclasses.replace(request, epochs=5, resume=True), tools)
+        assert longer.history[:4] == tuned.history
+        assert [round(entry.sparsity, 1) for entry in longer.history[1:]] == [0.4] * 5
+        with pytest.raises(SettingsError, match="until epoch 2"):
+            pipeline.tune(dataclasses.replace(request, epochs=1, resume=True), tools)
+        tuned = longer
     made = pipeline.quantize(
         QuantizeRequest(
             model=request.out / tuned.model,

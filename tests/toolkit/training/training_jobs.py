@@ -331,8 +331,15 @@ def undo_prepared(folder: Path) -> Undone:
     """Put fake quantization into a module as training does, and convert it."""
     out = folder / "float.pt2"
     made = elsewhere.convert(elsewhere.PREPARED, folder / "maker.py:make", {}, out)
+    source: Any = discovery.load("toolkit.sources", "pytorch")
+    model, _, _ = source.call(folder / "maker.py:make")
+    x = np.random.default_rng(2).normal(0, 1, (1, 4)).astype(np.float32)
+    session = source.open_session(out, {})
+    (answer,) = session.run({session.signature.inputs[0].name: x}).values()
+    line = model[1]
+    wanted = x @ line.weight.detach().numpy().T + line.bias.detach().numpy()
     found = {pin.site: Range(low=pin.low, high=pin.high) for pin in pins.read(pins.beside(out))}
-    return Undone(ranges=found, error=0.0, notes=made.notes, refused={})
+    return Undone(ranges=found, error=float(np.abs(answer - wanted).max()), notes=made.notes, refused={})
 
 
 def write_tfmot(path: Path) -> None:
@@ -368,7 +375,8 @@ def write_tfmot(path: Path) -> None:
         "quant_d": {"quant_d/post_activation_min:0": -3, "quant_d/post_activation_max:0": 3.5, "d/bias:0": np.zeros(1),
                     "d/depthwise_kernel:0": rng.normal(0, 1, (3, 3, 1, 1))},
         "quant_f": {},
-        "quant_k": {"quant_k/optimizer_step:0": 4, "k/kernel:0": rng.normal(0, 1, (16, 2)), "k/bias:0": np.ones(2)},
+        "quant_k": {"quant_k/pre_activation_min:0": -6, "quant_k/pre_activation_max:0": 6,
+                    "k/kernel:0": rng.normal(0, 1, (16, 2)), "k/bias:0": np.ones(2)},
     }  # fmt: skip
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"], file.attrs["backend"] = b"2.21.0", b"tensorflow"

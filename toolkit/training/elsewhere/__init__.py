@@ -6,8 +6,12 @@ float weights whose ordinary build lies on the grid that they were trained for.
 
 from __future__ import annotations
 
+import lzma
 import mmap
+import struct
 import zipfile
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +33,13 @@ TOOLS = {
 }
 SUFFIXES = {TFMOT: ".keras", PT2E: ".pt2", QDQ: ".onnx", PREPARED: ".pt2"}
 """What a conversion writes."""
-SHORT = "{} channels of its weights do not reach 127 steps, so rounding them anew moves them by up to half a step."
-_WRAPPERS = ("QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer")
+SHORT = "{} channels of its weights do not end at 127 steps, so rounding them anew moves them by up to half a step."
+SHRINKERS = ("PruneLowMagnitude", "ClusterWeights")
+"""tfmot's wrappers of pruning and clustering, which are refused by name."""
+_WRAPPERS = ("QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", *SHRINKERS)
+_SHOWN = 8
 _TEXT_LIMIT = 64 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +57,18 @@ def recognise(path: Path) -> str | None:
     suffix = path.suffix.lower()
     try:
         if suffix in (".h5", ".hdf5"):
-            return TFMOT if _is_wrapped(_h5_config(path)) else None
+            return (
+                TFMOT
+                if _holds(path, *(start + word.encode() for word in _WRAPPERS for start in (b'"', b">")))
+                else None
+            )
         if suffix == ".keras":
             return TFMOT if _is_wrapped(_member(path, "config.json")) else None
         if suffix == ".pt2":
             return PT2E if "quantized_decomposed" in _member(path, ".json", inside="/models/") else None
         if suffix == ".onnx":
             return QDQ if _holds(path, b"DequantizeLinear") else None
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, RuntimeError, EOFError, *_DAMAGED):
         return None  # a damaged file is refused by its source format, with the reason
     return None
 
@@ -87,14 +99,6 @@ def _is_wrapped(config: str) -> bool:
     return any(f'"{word}"' in config or f">{word}" in config for word in _WRAPPERS)
 
 
-def _h5_config(path: Path) -> str:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        text = file.attrs.get("model_config", "")
-    return text.decode() if isinstance(text, bytes) else str(text)
-
-
 def _member(path: Path, ending: str, inside: str = "") -> str:
     with zipfile.ZipFile(path) as archive:
         for item in archive.infolist():
@@ -103,14 +107,29 @@ def _member(path: Path, ending: str, inside: str = "") -> str:
     return ""
 
 
-def _holds(path: Path, word: bytes) -> bool:
+def _holds(path: Path, *words: bytes) -> bool:
+    """Whether a file has any of some words; its bytes alone are looked at, as a parser is for a child process."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-        return whole.find(word) >= 0
+        return any(whole.find(word) >= 0 for word in words)
 
 
-def falling_short(integers: Array, axis: int | None) -> int:
-    """Count the channels of 8-bit weights that use less than the grid that a build gives them."""
+def falling_short(integers: Array, zero: Array, axis: int | None) -> int:
+    """Count the channels of 8-bit weights whose largest is not 127 steps from zero, where a build's grid ends.
+
+    ``zero`` is the integer that stands for zero, one or as many as ``axis`` is long; ``axis`` None is one grid for all.
+    """
     if integers.dtype.itemsize != 1 or integers.ndim < 2:
         return 0
     others = tuple(index for index in range(integers.ndim) if axis is None or index != axis % integers.ndim)
-    return int((np.abs(integers.astype(np.int64)).max(axis=others) < 127).sum())
+    shape = [1 if index in others or zero.size == 1 else -1 for index in range(integers.ndim)]
+    steps = np.abs(integers.astype(np.int64) - zero.astype(np.int64).reshape(shape)).max(axis=others)
+    return int((steps != 127).sum())
+
+
+def dropped(names: Iterable[str]) -> tuple[str, ...]:
+    """Say which ranges a conversion could not keep; nothing where it kept them all."""
+    lost = sorted(names)
+    if not lost:
+        return ()
+    shown = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
+    return (f"Ranges that could not be kept, so that calibration finds them: {len(lost)} ({shown}).",)

@@ -10,7 +10,7 @@ from toolkit.core.errors import ModelError
 from toolkit.core.ports import Feeds
 from toolkit.core.probe import probe_feeds
 from toolkit.stages.order import source_of
-from toolkit.training.elsewhere import Converted
+from toolkit.training.elsewhere import Converted, dropped
 
 _WEIGHT = "weight_fake_quant"
 _PREPARED = "Return the module as it was trained, before `finalize`, `convert` or `convert_fx`, and try again."
@@ -37,8 +37,8 @@ def convert(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> Conver
 
     source = source_of("pytorch")
     model, args, kwargs = source.call(path)
-    seen = _replaced(model)
-    made = torch.export.export(model.eval(), args, kwargs, strict=False)
+    seen, unset = _replaced(model)
+    made = source.exported(path, model.eval(), args, kwargs)
     torch.export.save(made, str(out))
     signature = source.read(out, shapes)
     _run(model, args, kwargs, probe_feeds(signature))
@@ -48,11 +48,14 @@ def convert(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> Conver
         if one.value is not None
     ]
     pins.write(pins.beside(out), found)
-    return Converted(ranges=len(found))
+    unseen = [name for name, one in seen.items() if one.value is None]
+    return Converted(ranges=len(found), notes=dropped([*unseen, *unset]))
 
 
-def _replaced(model: Any) -> dict[str, Any]:
+def _replaced(model: Any) -> tuple[dict[str, Any], list[str]]:
     """Put what does not round in the place of each fake quantization; return those of activations by name.
+
+    The second part names those whose range was never measured.
 
     Weights stay as they are, unrounded: a build rounds them to the same grid.
     """
@@ -75,15 +78,21 @@ def _replaced(model: Any) -> dict[str, Any]:
 
     made: dict[int, Any] = {}
     found: dict[str, Any] = {}
+    unset: list[str] = []
     for name, module in list(model.named_modules()):
         for own, inner in list(module._modules.items()):  # noqa: SLF001  (`named_children` hides shared ones)
             if not isinstance(inner, FakeQuantizeBase):
                 continue
             low, high = _ends(inner)
             setattr(module, own, made.setdefault(id(inner), Seen(low, high)))
-            if own != _WEIGHT and low < high:
-                found.setdefault(f"{name}.{own}".strip("."), made[id(inner)])
-    return found
+            if own == _WEIGHT:
+                continue
+            site = f"{name}.{own}".strip(".")
+            if low < high:
+                found.setdefault(site, made[id(inner)])
+            else:
+                unset.append(site)
+    return found, unset
 
 
 def _ends(fake: Any) -> tuple[float, float]:

@@ -27,7 +27,7 @@ def convert(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> Conver
     ranges, short = _stripped(path, module)
     values = _marks(module, program)
     examples = _examples(program)
-    made = torch.export.export(module, examples[0], examples[1], strict=False)
+    made = source.exported(path, module, examples[0], examples[1])
     torch.export.save(made, str(out))
     source.read(out, shapes)
     found = [pins.Pin(site=name, low=low, high=high, fingerprint=values[name]) for name, (low, high) in ranges.items()]
@@ -54,7 +54,7 @@ def _stripped(path: Path, module: Any) -> tuple[dict[str, tuple[float, float]], 
             integers = _tensor(module, source)
             scale, zero, axis = _grid(module, node)
             values = _floats(integers, scale, zero, axis)
-            short += falling_short(integers.numpy(), axis)
+            short += falling_short(integers.numpy(), zero, axis)
         elif _word(source).startswith("quantize_per_") and source.args[0].op == "get_attr":
             values = torch.from_numpy(_rounded(module, source))
         elif _word(source).startswith("quantize_per_tensor"):

@@ -108,7 +108,8 @@ def _taken(node: Any, work: _Work) -> bool:
     made = node.output[0]
     if source in work.constants:
         work.constants[made] = _grid(node, work).floats(work.constants[source])
-        work.short += falling_short(work.constants[source], _grid(node, work).axis)
+        grid = _grid(node, work)
+        work.short += falling_short(work.constants[source], grid.zero, grid.axis if grid.scale.size > 1 else None)
     elif source in work.quantized:
         origin, grid = work.quantized[source]
         if origin in work.constants:

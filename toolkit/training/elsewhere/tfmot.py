@@ -19,13 +19,17 @@ from toolkit.core.errors import ModelError
 from toolkit.core.ports import Array
 from toolkit.core.probe import probe_feeds
 from toolkit.stages.order import source_of
-from toolkit.training.elsewhere import Converted
+from toolkit.training.elsewhere import SHRINKERS, Converted, dropped
 
 _ORDER = ("depthwise_kernel", "pointwise_kernel", "kernel", "embeddings", "bias", "gamma", "beta", "moving_mean",
           "moving_variance")  # fmt: skip
 """Weights by name, in the order that Keras stores those of a layer."""
 _RANGES = ("output", "post_activation", "pre_activation", "quantize_layer")
 _GROUPED = ("Conv1D", "Conv2D", "Conv3D", "GroupNormalization")
+_STRIP = (
+    "Strip it where it was trained (tfmot.sparsity.keras.strip_pruning, tfmot.clustering.keras.strip_clustering), and "
+    "save it again."
+)
 _AGAIN = "Save it where it was trained with `model.save('NAME.h5')`: palmtop takes tfmot's models from HDF5."
 
 
@@ -40,7 +44,7 @@ def convert(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> Conver
     with tempfile.TemporaryDirectory(prefix="palmtop-") as scratch:
         plain = Path(scratch) / f"{path.stem}.h5"
         with h5py.File(path, "r") as source, h5py.File(plain, "w") as made:
-            ranges = _unwrapped(path, source, made)
+            ranges, lost = _unwrapped(path, source, made)
         keras = source_of("keras")
         signature = keras.read(plain, shapes)
         model = keras.load(plain, shapes)
@@ -52,12 +56,13 @@ def convert(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> Conver
         if name in marks
     ]
     pins.write(pins.beside(out), found)
-    return Converted(ranges=len(found))
+    return Converted(ranges=len(found), notes=dropped([*lost, *(name for name in ranges if name not in marks)]))
 
 
-def _unwrapped(path: Path, source: Any, made: Any) -> dict[str, tuple[float, float]]:
-    """Copy a file without its wrappers and return the range of each layer's output that has one."""
+def _unwrapped(path: Path, source: Any, made: Any) -> tuple[dict[str, tuple[float, float]], list[str]]:
+    """Copy a file without its wrappers; return the range of each layer's output, and layers whose ranges are others."""
     config = json.loads(source.attrs["model_config"])
+    _check_wrappers(path, config)
     for layer in list(_layers(config)):
         _unwrap(path, layer)
     made.attrs["model_config"] = json.dumps(_without_foreign(path, config)).encode()
@@ -67,7 +72,7 @@ def _unwrapped(path: Path, source: Any, made: Any) -> dict[str, tuple[float, flo
     group = made.create_group("model_weights")
     names = [_text(name) for name in source["model_weights"].attrs["layer_names"]]
     group.attrs["layer_names"] = [name.encode() for name in names]
-    ranges = {}
+    ranges, lost = {}, []
     for name in names:
         weights = {_text(full): source["model_weights"][name][full][()]
                    for full in source["model_weights"][name].attrs["weight_names"]}  # fmt: skip
@@ -75,7 +80,17 @@ def _unwrapped(path: Path, source: Any, made: Any) -> dict[str, tuple[float, flo
         found = _range_of(weights)
         if found is not None:
             ranges[name] = found
-    return ranges
+        elif _ends(weights):
+            lost.append(name)
+    return ranges, lost
+
+
+def _check_wrappers(path: Path, config: Any) -> None:
+    for layer in _layers(config):
+        kind = str(layer["class_name"]).rpartition(">")[2]
+        if kind.startswith(SHRINKERS):
+            raise ModelError(f"{path}: {layer['config'].get('name')!r} is a wrapper of pruning or clustering ({kind}).",
+                             hint=_STRIP)  # fmt: skip
 
 
 def _layers(plain: Any) -> Iterator[dict[str, Any]]:
@@ -118,7 +133,7 @@ def _without_foreign(path: Path, config: Any) -> Any:
     if "tensorflow_model_optimization" in text or "QuantizeConfig" in text:
         raise ModelError(
             f"{path} holds something of TensorFlow Model Optimization besides its wrappers.",
-            hint="Strip it where it was trained (tfmot.sparsity.keras.strip_pruning), and save it again.",
+            hint=_STRIP,
         )
     return config
 
@@ -135,12 +150,18 @@ def _copy_weights(group: Any, weights: dict[str, Array]) -> None:
         group.create_dataset(full, data=values)
 
 
-def _range_of(weights: dict[str, Array]) -> tuple[float, float] | None:
+def _ends(weights: dict[str, Array]) -> dict[str, float]:
+    """Return the ends of ranges among the weights of a layer, by name such as ``post_activation_min``."""
     ends: dict[str, float] = {}
     for full, values in weights.items():
         name = full.rpartition("/")[2].partition(":")[0]
         if np.size(values) == 1 and name.rpartition("_")[0] in _RANGES:
             ends[name] = float(np.reshape(values, ()))
+    return ends
+
+
+def _range_of(weights: dict[str, Array]) -> tuple[float, float] | None:
+    ends = _ends(weights)
     for word in _RANGES:
         low, high = ends.get(f"{word}_min"), ends.get(f"{word}_max")
         if word != "pre_activation" and low is not None and high is not None and low <= high:
