@@ -131,9 +131,9 @@ def _eight_bits(name: str, packages: Any, folder: Path) -> str:
 
 def operators(_: argparse.Namespace) -> None:
     sys.path.insert(0, str(CASES))
-    import coreml_jobs
+    import coreml_table
 
-    print(coreml_jobs.table_of_operators())
+    print(coreml_table.table_of_operators())
 
 
 def main() -> None:

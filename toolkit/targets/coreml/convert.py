@@ -40,8 +40,8 @@ def convert(form: str, model: Path, source: Signature, out: Path) -> Signature:
         save(made, signature, out, scratch)
     found = _read_back(out)
     feeds = probe_feeds(source)
-    wanted = _run_saved_model(model, feeds) if form == "saved_model" else _run_onnx(model, feeds)
-    _check_same(out, found, feeds, wanted)
+    wanted = _run_saved_model(model, feeds) if form == "saved_model" else run_onnx(model, feeds)
+    check_same(out, found, feeds, wanted)
     return found
 
 
@@ -62,7 +62,12 @@ def save(made: Any, signature: Signature, out: Path, scratch: Path) -> None:
         shutil.copytree(package, out)
 
 
-def _check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) -> None:
+def check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) -> None:
+    """Execute a float program and hold it against what its source yields; ``feeds`` bear the source's names.
+
+    Raises:
+        ModelError: an output differs by more than :data:`~toolkit.core.probe.SAME_MODEL`.
+    """
     session = open_session(out, 1)
     try:
         got = unbind(session.run(bind(feeds, signature)), signature)
@@ -72,7 +77,8 @@ def _check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) ->
     if error > SAME_MODEL:
         raise ModelError(
             f"The float Core ML conversion computes something else: its output {name!r} differs by {error:.1%}.",
-            hint="This is a fault of the converter; build this model for another target.",
+            hint="The converted program and the source's runtime disagree, and one of them is wrong: "
+            "please report this model, and build it for another target meanwhile.",
         )
 
 
@@ -84,7 +90,8 @@ def _run_saved_model(model: Path, feeds: Feeds) -> dict[str, Array]:
     return {name: tensor.numpy() for name, tensor in answers.items()}
 
 
-def _run_onnx(model: Path, feeds: Feeds) -> dict[str, Array]:
+def run_onnx(model: Path, feeds: Feeds) -> dict[str, Array]:
+    """Return what ONNX Runtime computes of an ONNX file, on one thread, by output name."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -240,8 +247,9 @@ def _signature(spec: Any, source: Signature, names: dict[str, str], model: Path)
 
 def _cannot_convert(error: Exception) -> ModelError:
     words = " ".join(str(error).split())
-    reason = words.partition(" Supported ops:")[0][:400]
+    reason = words.partition(" Supported ops:")[0][:400] or f"coremltools fails with {type(error).__name__}"
     return ModelError(
         f"The model cannot be converted to Core ML: {reason}",
-        hint="Replace that operator in the model, or leave out this target.",
+        hint="Replace that operator in the model, or leave out this target; or palmtop or coremltools is wrong: "
+        "please report this model.",
     )

@@ -14,9 +14,6 @@ from toolkit.targets.coreml.foreign import coremltools
 TOLERANCE = 1e-5
 """Of the largest value: float32 rounding over a few hundred terms."""
 
-ELSEWHERE = {"classify": 2}
-"""Cases that are whole models, in ``coreml_interface_jobs``, as coremltools puts in the operator itself."""
-
 
 def worst_errors() -> dict[str, float]:
     """Execute all cases, one program for each system; return each one's largest error relative to its largest value."""
@@ -75,51 +72,6 @@ def run(ct: Any, program: Any, feeds: dict[str, np.ndarray], target: Any) -> dic
             skip_model_load=True,
         ).save(str(path))
         return coreml.open_session(path, 1).run(feeds)
-
-
-def table_of_operators() -> str:
-    """Return, by family, each operator with the number of cases that it is held against, as Markdown rows."""
-    coremltools(tensorflow=False)
-    import coreml_cases
-    import coreml_further_cases as further
-
-    from toolkit.targets.coreml.interpreter.operators import FAMILIES
-
-    cases = {**coreml_cases.CASES, **coreml_cases.NEWER, **further.FURTHER, **further.OLD, **further.NEW}
-    used = {name: _operators_of(case) for name, case in cases.items()}
-    rows = []
-    for family in FAMILIES:
-        counts = {name: sum(name in built for built in used.values()) for name in sorted(family.LOWERINGS)}
-        words = [f"`{name}` {counts[name] or ELSEWHERE.get(name, 0)}" for name in counts]
-        rows.append(f"| {family.__name__.rpartition('.')[2]} | {', '.join(words)} |")
-    return "\n".join(sorted(rows))
-
-
-class _Recorder:
-    """Stands for coremltools' builder: notes which operators a case asks for."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        def note(**_: Any) -> Any:
-            self.seen.append(name)
-            return [_Anything(), _Anything(), _Anything(), _Anything()]
-
-        return note
-
-
-class _Anything:
-    """Stands for a variable."""
-
-    def __getattr__(self, name: str) -> Any:
-        return self
-
-
-def _operators_of(case: Any) -> set[str]:
-    recorder = _Recorder()
-    case.build(recorder, *[_Anything() for _ in case.inputs])
-    return set(recorder.seen)
 
 
 def wanted_of(ct: Any, case: Any, target: Any) -> list[np.ndarray]:

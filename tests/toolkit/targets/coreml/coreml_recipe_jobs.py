@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coreml_model_jobs import sqnr_db
+from coreml_source_jobs import sqnr_db
 from seen_ranges import MinMax
 
 from toolkit.core.artifacts import KeptFloat, LayerFact, Range

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import coreml_drawn_jobs
 import coreml_jobs
+import coreml_table
 import pytest
 from coreml_cases import CASES, NEWER
 from coreml_further_cases import FURTHER, NEW, OLD
@@ -33,7 +34,7 @@ def look() -> Found:
     return Found(
         errors=coreml_jobs.worst_errors(),
         faults=coreml_drawn_jobs.explore(dict.fromkeys(DRAWN, FEW)),
-        table=coreml_jobs.table_of_operators(),
+        table=coreml_table.table_of_operators(),
     )
 
 
@@ -68,7 +69,7 @@ def test_every_lowered_operator_has_a_case() -> None:
     source = "".join(Path(__file__).with_name(file).read_text(encoding="utf-8") for file in files)
     # these appear under names put together in loops
     built = (
-        set(coreml_jobs.ELSEWHERE)
+        set(coreml_table.ELSEWHERE)
         | {f"reduce_{kind}" for kind in ("argmax", "argmin")}
         | {name.split()[0] for name in ALL_CASES if name.split()[0] in LOWERINGS}
     )

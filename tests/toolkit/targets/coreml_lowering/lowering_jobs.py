@@ -170,6 +170,32 @@ def _other_domain() -> Any:
     return _model([helper.make_node("FusedThing", ["x"], ["y"], name="fused", domain="com.example")], [2], [2])
 
 
+def _same_name() -> Any:
+    """Return an operator of another domain that is called like one that Core ML cannot express."""
+    return _model([helper.make_node("NonZero", ["x"], ["y"], name="own", domain="com.example")], [2], [2])
+
+
+def _absurd_window() -> Any:
+    node = helper.make_node("MaxPool", ["x"], ["y"], name="pool", kernel_shape=[2**40], pads=[2**40, 2**40])
+    return _model([node], [1, 1, 8], [1, 1, 8])
+
+
+def _large_window() -> Any:
+    node = helper.make_node("MaxPool", ["x"], ["y"], name="pool", kernel_shape=[90, 90], dilations=[2, 2])
+    return _model([node], [1, 1, 200, 200], [1, 1, 22, 22])
+
+
+def _no_branch() -> Any:
+    """Return a branch that is a number."""
+    node = helper.make_node("If", ["x"], ["y"], name="fork", then_branch=3)
+    return _model([node], [1], [1])
+
+
+def _half_scan() -> Any:
+    node = helper.make_node("Scan", ["x"], ["y"], name="scan", body=_model([], [2], [2]).graph)
+    return _model([node], [2], [2])
+
+
 _HOSTILE: dict[str, Callable[[], Any]] = {
     "dangling": _dangling,
     "unmade": _unmade,
@@ -180,6 +206,11 @@ _HOSTILE: dict[str, Callable[[], Any]] = {
     "many functions": _many_functions,
     "contradiction": _contradiction,
     "other domain": _other_domain,
+    "same name": _same_name,
+    "absurd window": _absurd_window,
+    "large window": _large_window,
+    "no branch": _no_branch,
+    "half scan": _half_scan,
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_BITS = "works on the bits of numbers, for which Core ML has no operators"
 _STRINGS = "computes on strings, which Core ML has not"
 _SEQUENCES = "computes on sequences, which an ML Program has only inside of loops"
 _OPTIONAL = "asks whether a tensor is there, while an ML Program always has all of its tensors"
@@ -13,7 +12,6 @@ _TRAINS = "is a step of training"
 _COUNTED = "yields a tensor whose shape depends on the values of its input"
 
 REASONS: Mapping[str, str] = {
-    **dict.fromkeys(("BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"), _BITS),
     **dict.fromkeys(("RegexFullMatch", "StringConcat", "StringNormalizer", "StringSplit"), _STRINGS),
     **dict.fromkeys(
         ("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase"), _SEQUENCES
@@ -26,3 +24,6 @@ REASONS: Mapping[str, str] = {
     **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique"), _COUNTED),
     "ImageDecoder": "decodes image files, which Core ML leaves to the app",
 }
+
+BITWISE = ("BitCast", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor")
+"""Operators on bits, of which Core ML has none: divisions and remainders could compute them, but palmtop's do not."""

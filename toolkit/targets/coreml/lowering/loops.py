@@ -23,7 +23,7 @@ class Scope(Protocol):
 
 def lower_if(scope: Scope, node: Node) -> list[Tensor]:
     """Return a known condition's branch; else compute both and choose."""
-    branches = [node.attributes[key] for key in ("then_branch", "else_branch")]
+    branches = [node.subgraph(key) for key in ("then_branch", "else_branch")]
     if node.is_known(0):
         taken = branches[0 if bool(node.known(0).all()) else 1]
         return [_value(scope, name) for name in _inlined(scope, node, taken, f"{node.name}/branch", [])]
@@ -41,7 +41,7 @@ def lower_loop(scope: Scope, node: Node) -> list[Tensor]:
         NeedsConstant: the number of turns hangs on the inputs.
         NotExpressible: so does the condition under which it goes on.
     """
-    body = node.attributes["body"]
+    body = node.subgraph("body")
     turns = int(node.known(0).reshape(-1)[0]) if node.has(0) else None
     goes_on = bool(node.known(1).all()) if node.has(1) else True
     carried = list(node.argument_names[2:])
@@ -68,6 +68,7 @@ def lower_scan(scope: Scope, node: Node) -> list[Tensor]:
     """Write out a scan, whose turns are as many as its inputs are long."""
     if node.opset < 9:
         raise node.unlowered("is of an opset before 9, whose scans have a batch axis")
+    body = node.subgraph("body")
     form = scan_form(node.attributes, len(node.arguments))
     carried, scanned = list(node.argument_names[: form.states]), node.argument_names[form.states :]
     lengths = {_length(node, form, at) for at in range(len(scanned))}
@@ -78,7 +79,7 @@ def lower_scan(scope: Scope, node: Node) -> list[Tensor]:
     lists: list[list[str]] = [[] for _ in form.output_axes]
     for step in range(length):
         slices = [_slice(scope, node, form, (at, step, length)) for at in range(len(scanned))]
-        made = _inlined(scope, node, node.attributes["body"], f"{node.name}/{step}", [*carried, *slices])
+        made = _inlined(scope, node, body, f"{node.name}/{step}", [*carried, *slices])
         carried = list(made[: form.states])
         for names, name in zip(lists, made[form.states :], strict=True):
             names.append(name)

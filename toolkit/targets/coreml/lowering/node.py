@@ -122,6 +122,28 @@ class Node:
         """Return ONNX's element type of an argument, 0 where the graph does not tell."""
         return self.elements[index] if index < len(self.elements) else 0
 
+    def subgraph(self, key: str) -> Any:
+        """Return an attribute that is a graph.
+
+        Raises:
+            NotLowered: it is missing, or is something else.
+        """
+        value = self.attributes.get(key)
+        if not hasattr(value, "node"):
+            raise self.unlowered(f"lacks its subgraph {key!r}")
+        return value
+
+    def misbuilt(self, error: Exception) -> NotLowered:
+        """Return the error for arguments that coremltools' builder, or a lowering, stumbled over."""
+        words = " ".join(str(error).split())[:240] or type(error).__name__
+        words += " is missing or unknown" if isinstance(error, KeyError) else ""
+        layer = f"The ONNX operator {self.operator} of layer {self.name!r}"
+        return NotLowered(
+            f"{layer} has arguments that Core ML does not take: {words}",
+            hint="Replace that operator in the model; or palmtop lowers it wrongly: please report it, and "
+            "leave out this target.",
+        )
+
     def unlowered(self, what: str) -> NotLowered:
         """Return the error for a node that Core ML could express, had palmtop a lowering for it."""
         return NotLowered(

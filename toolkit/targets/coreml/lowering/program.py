@@ -14,7 +14,7 @@ from toolkit.core.errors import ModelError
 from toolkit.targets.coreml.lowering.control import captured
 from toolkit.targets.coreml.lowering.folding import FOLDED_SHAPES, fold
 from toolkit.targets.coreml.lowering.functions import written_out
-from toolkit.targets.coreml.lowering.inexpressible import REASONS
+from toolkit.targets.coreml.lowering.inexpressible import BITWISE, REASONS
 from toolkit.targets.coreml.lowering.loops import lower_if, lower_loop, lower_scan
 from toolkit.targets.coreml.lowering.node import Known, Node, NotExpressible, Tensor, count, kind, narrow, shape_of
 from toolkit.targets.coreml.lowering.operators import LOWERINGS
@@ -28,9 +28,10 @@ MAX_ELEMENTS = 2**31 - 1
 """Elements of one tensor; Core ML counts them in 32 bits."""
 
 _BUILDER_ERRORS = (
-    *(ValueError, TypeError, AssertionError, NotImplementedError, KeyError, IndexError, AttributeError),
-    *(MemoryError, OverflowError, ZeroDivisionError),
+    *(ValueError, TypeError, AssertionError, NotImplementedError, KeyError, IndexError),
+    *(OverflowError, ZeroDivisionError),
 )
+"""What coremltools' builder raises for arguments it does not take, and our lowerings for damaged attributes."""
 _CONTROL = {"If": lower_if, "Loop": lower_loop, "Scan": lower_scan}
 
 
@@ -115,9 +116,7 @@ class _Lowerer:
         try:
             self.dispatch(spec, node)
         except _BUILDER_ERRORS as error:
-            # the builder's own words for arguments it does not take, or a damaged attribute
-            words = " ".join(str(error).split())[:240]
-            raise node.unlowered(f"has arguments that Core ML does not take: {words}") from error
+            raise node.misbuilt(error) from error
 
     def dispatch(self, spec: Any, node: Node) -> None:
         arguments = list(node.arguments)
@@ -170,8 +169,10 @@ class _Lowerer:
         domain = "" if spec.domain == "ai.onnx" else spec.domain
         body = written_out(spec, node.name, node.arguments, self.functions, self.opsets.get(domain, 1))
         if body is None or self.depth >= MAX_DEPTH:
-            if spec.op_type in REASONS:
+            if not domain and spec.op_type in REASONS:
                 raise node.refusal(REASONS[spec.op_type])
+            if not domain and spec.op_type in BITWISE:
+                raise node.unlowered("works on the bits of numbers, which palmtop does not lower")
             raise node.unlowered("has no counterpart in Core ML that palmtop knows")
         before, self.opsets = self.opsets, {**self.opsets, **body.opsets}
         self.depth += 1

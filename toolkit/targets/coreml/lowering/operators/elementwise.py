@@ -10,6 +10,8 @@ from toolkit.targets.coreml.lowering.operators.shape import chosen
 _CASTS = {1: "fp32", 10: "fp32", 11: "fp32", 16: "fp32", 6: "int32", 7: "int32", 12: "int32", 13: "int32", 9: "bool"}
 _WRAPPED = {2: (8, False), 3: (8, True), 4: (16, False), 5: (16, True)}
 """ONNX's numbers of the integers narrower than 32 bits: how many bits, and whether they have a sign."""
+_SIGNED = (3, 5, 6, 7)
+"""ONNX's numbers of int8, int16, int32 and int64."""
 
 
 def _unary(operator: str) -> Lowering:
@@ -122,6 +124,16 @@ def _number(bound: Tensor) -> float | None:
     return float(bound.reshape(-1)[0]) if isinstance(bound, np.ndarray) else None
 
 
+def _bitwise_not(node: Node) -> Tensor:
+    # in two's complement ~x is -1 - x; without a sign it counts down from the type's largest number
+    x, element = node.tensor(), node.element(0)
+    if element in _SIGNED:
+        return node.mil.sub(x=np.int32(-1), y=x)
+    if element not in _WRAPPED:
+        raise node.unlowered(f"inverts the bits of {element_name(element)}, which palmtop does not lower")
+    return node.mil.sub(x=np.int32((1 << _WRAPPED[element][0]) - 1), y=x)
+
+
 def _identity(node: Node) -> Tensor:
     return node.mil.identity(x=node.tensor())
 
@@ -218,6 +230,7 @@ LOWERINGS: dict[str, Lowering] = {
     "Asinh": _asinh,
     "Atan": _unary("atan"),
     "Atanh": _unary("atanh"),
+    "BitwiseNot": _bitwise_not,
     "Cast": _cast_node,
     "CastLike": _cast_like,
     "Ceil": _rounded("ceil"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,11 @@ import numpy as np
 
 from toolkit.targets.coreml.lowering.node import Known, Lowering, Node, Tensor, count, kind, shape_of
 from toolkit.targets.coreml.lowering.operators.padding import constant_pad
+
+MAX_TAPS = 4096
+"""Elements of a window that is written out, as each becomes an operation."""
+MAX_REACH = 2**20
+"""Largest window, gap, padding or number of places along an axis."""
 
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -59,7 +65,16 @@ def _window(node: Node, size: tuple[int, ...]) -> _Window:
                 # a place that begins in the padding after the input does not count
                 place += 1 if place * strides[at] < size[at] + before[at] else 0
             places.append(place)
+    if max(*taps, *dilations, *before, *after, *places) > MAX_REACH:
+        raise node.refusal(f"looks at more than {MAX_REACH:,} places along an axis")
     return _Window(taps=taps, strides=strides, dilations=dilations, before=before, after=after, places=places)
+
+
+def _written_out(node: Node, window: _Window) -> Iterator[tuple[int, ...]]:
+    """Yield every tap of a window that is written out, by its place along each axis."""
+    if math.prod(window.taps) > MAX_TAPS:
+        raise node.unlowered(f"has a window of more than {MAX_TAPS:,} elements that would have to be written out")
+    return itertools.product(*(range(tap) for tap in window.taps))
 
 
 def _covering(window: _Window, size: tuple[int, ...]) -> list[int]:
@@ -77,7 +92,7 @@ def _taps(node: Node, x: Tensor, window: _Window, fill: float) -> Iterator[Tenso
     after = [max(item, 0) for item in _covering(window, shape_of(x)[2:])]
     padded = constant_pad(node, x, [(0, 0), (0, 0), *zip(window.before, after, strict=True)], fill)
     outer = shape_of(x)[:2]
-    for position in itertools.product(*(range(tap) for tap in window.taps)):
+    for position in _written_out(node, window):
         begin = [tap * gap for tap, gap in zip(position, window.dilations, strict=True)]
         end = [
             start + (place - 1) * stride + 1
@@ -152,7 +167,7 @@ def _positions(node: Node, window: _Window, size: tuple[int, ...]) -> Iterator[K
     """Yield where in the flattened image each tap of the window looks, [1, 1, places…]."""
     axes = range(len(size))
     steps = [count(size[:at]) if node.integer("storage_order", 0) else count(size[at + 1 :]) for at in axes]
-    for position in itertools.product(*(range(tap) for tap in window.taps)):
+    for position in _written_out(node, window):
         total = np.zeros([1] * len(size), np.int64)
         for at in axes:
             along = np.arange(window.places[at]) * window.strides[at] - window.before[at]

@@ -1,7 +1,9 @@
 """Quantized arithmetic, computed in floats: a scale, an offset, a rounding.
 
-The programs are for iOS 16, where Core ML has neither ``quantize`` nor ``dequantize``; the values are those that ONNX
-defines, but the speed of 8-bit arithmetic is not to be had. Formulas from the ONNX operator specification.
+The programs are for iOS 16, where Core ML has neither ``quantize`` nor ``dequantize``, so the speed of 8-bit arithmetic
+is not to be had. Sums of products are exact up to 2**24 in float32, which 258 terms of two bytes never leave; a program
+made float16 afterwards rounds them beyond 2048 and overflows beyond 65504. Formulas from the ONNX operator
+specification.
 """
 
 from __future__ import annotations
