@@ -51,9 +51,12 @@ def _breadth(kept: list[Row]) -> None:
 
 
 def _reason(row: Row, limit: int) -> str:
-    word = "fails" if "error" in row else "not expressible"
-    text = " ".join(row.get("error", row.get("not_expressible", "no float build")).split())
-    return f"{word}: {text[:limit].replace('|', '/')}"
+    """Say why a row has no figures: what the row itself says, or what it lacks."""
+    word = next((word for word in ("error", "not_expressible") if word in row), None)
+    if word is None:
+        return "no float build to hold it against" if "outcomes" in row else "not measured"
+    text = " ".join(row[word].split())
+    return f"{'fails' if word == 'error' else 'not expressible'}: {text[:limit].replace('|', '/')}"
 
 
 def _floats(model: Row, target: str) -> Any:
@@ -100,7 +103,10 @@ def _cell(model: Row, tool: str, target: str) -> str:
     floats = _floats(model, target)
     if "outcomes" in row and floats is not None:
         return f"{drop(floats, np.array(row['outcomes']))}, {row['size'] / 1000:.0f} kB"
-    return "fails" if "error" in row else "not expressible"
+    if "error" in row or "not_expressible" in row:
+        return "fails" if "error" in row else "not expressible"
+    size = f", {row['size'] / 1000:.0f} kB" if "size" in row else ""
+    return ("no float build" if "outcomes" in row else "not measured") + size
 
 
 def summary(kept: list[Row]) -> list[str]:

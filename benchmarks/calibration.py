@@ -33,7 +33,15 @@ FEW = (10, 30)
 """Where no smaller run tells how a peer's memory grows, these many samples do."""
 COUNTS = (50, 200, 1000)
 PEERS = ("MinMax", "Entropy", "Percentile")
+CLAIMED = "Percentile"
+CLAIM = "(claim: less than 0.5)"
 OWN = "palmtop"
+SAID = {
+    "peak_mb": "{:.2f}",
+    "needed_mb": "{:.2f} (by that one's smaller runs)",
+    "over_mb": "at most {:.2f} (that one was ended as it outgrew the free memory)",
+}
+"""How a share of a peer's memory is said: measured, predicted, or a bound."""
 
 
 def source_of(model: Path):
@@ -144,7 +152,10 @@ class Peer:
         """Measure it at `count` samples, or say what it would take if that does not fit."""
         if len(self.peaks) < 2:
             for few in FEW:
-                self.peaks[few] = measure(self.method, self.model, self.data, few)["peak_mb"]
+                found = measure(self.method, self.model, self.data, few)
+                if "over_mb" in found:  # it outgrew the memory already, so more samples would as well
+                    return found
+                self.peaks[few] = found["peak_mb"]
         needed_mb = self.expected_mb(count)
         if needed_mb > free_mb():
             return {"needed_mb": needed_mb}
@@ -166,19 +177,23 @@ def table(model: Path, data: Path, counts: tuple[int, ...]) -> None:
     print("|---|---|---|---|---|---|---|")
     peers = [Peer(method, model, data) for method in PEERS]
     peaks: dict[tuple[str, int], float] = {}
+    known: dict[int, str] = {}
     for count in counts:
         own = measure(OWN, model, data, count)
         peaks[OWN, count] = own["peak_mb"]
         print(row(count, OWN, own, own), flush=True)
         for peer in peers:
             found = peer.measure(count)
-            peaks[peer.method, count] = next(found[key] for key in ("peak_mb", "needed_mb", "over_mb") if key in found)
+            kind = next(key for key in SAID if key in found)
+            peaks[peer.method, count] = found[kind]
+            if peer.method == CLAIMED:
+                known[count] = SAID[kind]
             print(row(count, f"ONNX Runtime {peer.method}", found, own), flush=True)
     growth = peaks[OWN, counts[-1]] / peaks[OWN, counts[0]]
     print(f"palmtop's memory at {counts[-1]} samples is {growth:.2f} times that at {counts[0]} (claim: at most 1.1).")
     for count in counts:
-        share = peaks[OWN, count] / peaks["Percentile", count]
-        print(f"At {count} samples it is {share:.2f} of the percentile calibrator's (claim: less than 0.5).")
+        share = peaks[OWN, count] / peaks[CLAIMED, count]
+        print(f"At {count} samples it is {known[count].format(share)} of the percentile calibrator's {CLAIM}.")
 
 
 def row(count: int, name: str, found: dict[str, float], own: dict[str, float]) -> str:

@@ -12,13 +12,14 @@ from seen_ranges import MinMax
 
 from toolkit.core import discovery, signature
 from toolkit.core.artifacts import CareStep, Census, KeptFloat, Preprocess
-from toolkit.core.equalization import equalise
+from toolkit.core.equalization import Link, equalise
 from toolkit.core.errors import PalmtopError
 from toolkit.core.recipe import Recipe
 from toolkit.datasets import npz
 from toolkit.stages import care
 
 SAMPLES = 12
+CAP = 6.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,17 @@ class Cared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A net on one target: how close its float artefact is to the source, and every build."""
+    """A net on one target: how close its float artefact is to the source, and every build.
+
+    ``saturated`` is the share of channels that reach the cap, by the first layer of each link with one;
+    ``unseen_bias_links`` is how many links a layer begins whose bias is computed.
+    """
 
     float_db: float
     equalised_db: float
     linked: tuple[str, ...]
+    saturated: dict[str, float]
+    unseen_bias_links: int
     operators: tuple[str, ...]
     builds: dict[str, Cared]
 
@@ -80,7 +87,7 @@ def make_net(out: Path) -> None:
         helper.make_node("MaxPool", ["r1"], ["half"], "pool", kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("Concat", ["half", "r2"], ["both"], "concat", axis=1),
         norm("both", "behind_concat", 16),
-        helper.make_node("Relu", ["behind_concat"], ["r3"], "relu_3"),
+        helper.make_node("Clip", ["behind_concat", const("zero", 0), const("six", CAP)], ["r3"], "relu_3"),
         norm("r3", "before_conv", 16),
         conv("before_conv", "d", rng.normal(0, 0.3, (8, 16, 3, 3)), bias=True, pads=[1, 0, 1, 2], dilations=[1, 1]),
         helper.make_node("GlobalAveragePool", ["d"], ["pooled"], "mean"),
@@ -150,7 +157,9 @@ def try_care(target: str, recipes: tuple[Recipe, ...], folder: Path) -> Tried:
         )
     layers = {layer.name: layer for layer in module.linear_layers(converted)}
     links = module.links(converted)
-    changed = equalise(layers, links, {})
+    capped = {link.tensor: link for link in links if link.cap == CAP}
+    largest = _largest(module, converted, [signature.bind(one, made) for one in samples], set(capped))
+    changed = equalise(layers, links, largest)
     equalised = folder / f"equalised{module.SUFFIX}"
     module.rewrite(converted, changed.values(), equalised)
     operators = tuple(layer.operator for layer in module.inspect(converted).layers)
@@ -158,6 +167,121 @@ def try_care(target: str, recipes: tuple[Recipe, ...], folder: Path) -> Tried:
         float_db=sqnr(converted),
         equalised_db=sqnr(equalised),
         linked=tuple(changed),
+        saturated={link.first: float(np.mean(largest[name] >= CAP)) for name, link in capped.items()},
+        unseen_bias_links=_links_of_a_computed_bias(converted, links[0]) if target == "tflite" else 0,
         operators=operators,
         builds=builds,
     )
+
+
+def _largest(module: Any, model: Path, feeds: list[Any], tensors: set[str]) -> dict[str, Any]:
+    axis = getattr(module, "CHANNEL_AXIS", 1)
+    found: dict[str, Any] = {}
+
+    def observe(tensor: str, values: Any) -> None:
+        if tensor in tensors:
+            seen = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).max(axis=1)
+            found[tensor] = np.maximum(found.get(tensor, seen), seen)
+
+    module.tap(model, feeds, observe)
+    return found
+
+
+def _links_of_a_computed_bias(model: Path, link: Link) -> int:
+    """Make the bias of a link's first layer an input of the model; return how many links that layer begins then."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    from toolkit.targets.tflite import linear
+
+    parsed = flatbuffer_utils.read_model(str(model))
+    graph = parsed.subgraphs[0]
+    layer = next(op for op in graph.operators if graph.tensors[op.outputs[0]].name.decode() == link.first)
+    bias = int(layer.inputs[2])
+    graph.tensors[bias].buffer = 0
+    graph.inputs = [*map(int, graph.inputs), bias]
+    changed = model.with_name("computed_bias.tflite")
+    flatbuffer_utils.write_model(parsed, str(changed))
+    assert any(one.name == link.first and one.bias is None for one in linear.layers_of(changed))
+    return sum(one.first == link.first for one in linear.links(changed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linked:
+    """The links of a small graph, and by how much its output moved when it was equalised along them."""
+
+    links: int
+    error: float
+
+
+def link_small_graphs() -> dict[str, Linked]:
+    """Equalise small ONNX graphs of two layers, whose channels have very different sizes, as they are written."""
+    return {name: _linked(shape, nodes, sizes) for name, (shape, nodes, sizes) in SMALL_GRAPHS.items()}
+
+
+SMALL_GRAPHS: dict[str, tuple[list[int], list[tuple[Any, ...]], dict[str, tuple[int, ...]]]] = {
+    "gemm vector": ([2, 3], [("Gemm", "w", "b"), ("Relu",), ("Gemm", "v")], {"w": (3, 4), "b": (4,), "v": (4, 2)}),
+    "gemm row": ([2, 3], [("Gemm", "w", "b"), ("Relu",), ("Gemm", "v")], {"w": (3, 4), "b": (1, 4), "v": (4, 2)}),
+    "gemm one": ([2, 3], [("Gemm", "w", "b"), ("Relu",), ("Gemm", "v")], {"w": (3, 4), "b": (1,), "v": (4, 2)}),
+    "matmul": ([1, 5, 3], [("MatMul", "w"), ("Relu",), ("MatMul", "v")], {"w": (3, 4), "v": (4, 2)}),
+    "matmul clip": (
+        [1, 4, 3],
+        [("MatMul", "w"), ("Clip", "low", "high"), ("MatMul", "v")],
+        {"w": (3, 4), "v": (4, 2), "low": (), "high": ()},
+    ),
+    "matmul pool": (
+        [1, 1, 4, 3],
+        [("MatMul", "w"), ("MaxPool", {"kernel_shape": [1, 3], "pads": [0, 1, 0, 1]}), ("MatMul", "v")],
+        {"w": (3, 4), "v": (4, 2)},
+    ),
+    "conv": (
+        [1, 2, 4, 4],
+        [("Conv", "w", "b"), ("Relu",), ("MaxPool", {"kernel_shape": [2, 2]}), ("Conv", "v")],
+        {"w": (4, 2, 1, 1), "b": (4,), "v": (3, 4, 1, 1)},
+    ),
+    "conv matmul": (
+        [1, 2, 4, 4],
+        [("Conv", "w"), ("Relu",), ("MatMul", "v")],
+        {"w": (4, 2, 1, 1), "v": (4, 2)},
+    ),
+    "conv mean gemm": (
+        [2, 2, 4, 4],
+        [("Conv", "w"), ("Relu",), ("GlobalAveragePool",), ("Flatten",), ("Gemm", "v")],
+        {"w": (4, 2, 1, 1), "v": (4, 2)},
+    ),
+    "conv mean matmul": (
+        [1, 4, 4, 4],
+        [("Conv", "w"), ("GlobalAveragePool",), ("MatMul", "v")],
+        {"w": (1, 4, 1, 1), "v": (1, 2)},
+    ),
+}
+"""By name: the input's shape, nodes as type, constants and attributes, and the shapes of the constants."""
+
+
+def _linked(shape: list[int], nodes: list[tuple[Any, ...]], sizes: dict[str, tuple[int, ...]]) -> Linked:
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    from toolkit.targets.onnx import linear
+
+    rng = np.random.default_rng(5)
+    values = {name: rng.normal(size=size) * np.exp(rng.normal(0, 1, size)) for name, size in sizes.items()}
+    values |= {name: bound for name, bound in (("low", 0.0), ("high", 0.5)) if name in sizes}
+    constants = [numpy_helper.from_array(np.asarray(held, np.float32), name) for name, held in values.items()]
+    made, name = [], "x"
+    for place, (kind, *more) in enumerate(nodes):
+        inputs = [name, *(part for part in more if isinstance(part, str))]
+        attributes = next((part for part in more if isinstance(part, dict)), {})
+        name = "y" if place == len(nodes) - 1 else f"t{place}"
+        made.append(helper.make_node(kind, inputs, [name], f"{kind}_{place}", **attributes))
+    ends = [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(made, "small", ends, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    feeds = {"x": rng.normal(size=shape).astype(np.float32)}
+
+    def run(one: Any) -> Any:
+        return onnxruntime.InferenceSession(one.SerializeToString()).run(None, feeds)[0]
+
+    links, before = linear.links(model), run(model)
+    linear.rewrite(model, equalise({layer.name: layer for layer in linear.layers_of(model)}, links, {}).values())
+    return Linked(links=len(links), error=float(np.abs(run(model) - before).max() / np.abs(before).max()))

@@ -288,6 +288,7 @@ class QuantizedModel:
     requirements: Requirements
     census: Census | None = None
     care: tuple[CareStep, ...] = ()
+    deflated_bytes: int = 0
 
     @property
     def id(self) -> str:

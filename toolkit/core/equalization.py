@@ -27,6 +27,7 @@ SWEEPS = 8
 _LARGEST = 1024.0
 _AT_CAP = 1 - 1e-4
 _UNCHANGED = 1e-3
+"""Where no factor differs from one by more, nothing is to be won."""
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class Link:
 def equalise(
     layers: Mapping[str, LinearLayer], links: Sequence[Link], largest: Mapping[str, Array]
 ) -> dict[str, LinearLayer]:
-    """Return the layers that change, equalised.
+    """Return the layers that change, equalised: both of every link that moved, so that they belong together.
 
     Args:
         layers: by name, float.
@@ -67,10 +68,11 @@ def equalise(
     moved = {
         name
         for link, total in zip(usable, done, strict=True)
-        if np.abs(total - 1).max() > _UNCHANGED
+        if np.abs(total - 1).max() > 0
         for name in (link.first, link.second)
     }
-    return {name: layer for name, layer in found.items() if name in moved}
+    worth = any(np.abs(total - 1).max() > _UNCHANGED for total in done)
+    return {name: layer for name, layer in found.items() if name in moved} if worth else {}
 
 
 def _fits(link: Link, layers: Mapping[str, LinearLayer], largest: Mapping[str, Array]) -> bool:

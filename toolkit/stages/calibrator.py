@@ -25,6 +25,7 @@ from toolkit.core.artifacts import (
 )
 from toolkit.core.errors import SettingsError
 from toolkit.core.events import Event
+from toolkit.core.recipe import Recipe
 from toolkit.core.tools import Tools
 from toolkit.ranges.base import Grid, RangeMethod, Seen
 from toolkit.stages import calibrating, calibration_report, pinned, statistics
@@ -58,9 +59,14 @@ class _Want:
 
     @classmethod
     def of(cls, build: Build) -> _Want:
-        bits = build.recipe.activation_bits
-        symmetric = bits in getattr(target_of(build.target), "SYMMETRIC_ACTIVATION_BITS", ())
-        return cls(target=build.target, method=build.recipe.range_method, grid=Grid(bits=bits, symmetric=symmetric))
+        grid = grid_of(build.recipe, target_of(build.target))
+        return cls(target=build.target, method=build.recipe.range_method, grid=grid)
+
+
+def grid_of(recipe: Recipe, target: Any) -> Grid:
+    """Return the grid that a target's static activations have under a recipe."""
+    bits = recipe.activation_bits
+    return Grid(bits=bits, symmetric=bits in getattr(target, "SYMMETRIC_ACTIVATION_BITS", ()))
 
 
 def calibrate(converted: Converted, tools: Tools) -> Calibrated:

@@ -21,13 +21,12 @@ from toolkit.core import discovery, signature, store
 from toolkit.core.artifacts import CareStep, DataRef, Signature, TensorSpec
 from toolkit.core.equalization import equalise
 from toolkit.core.errors import DataError, ModelError
+from toolkit.core.events import silent
 from toolkit.core.linear import LinearLayer, mean_shift, mean_taps
 from toolkit.core.metrics import ErrorMeter
 from toolkit.core.ports import Array, Feeds
 from toolkit.core.recipe import Recipe
-from toolkit.ranges._survey import Survey
-from toolkit.ranges.base import Grid
-from toolkit.stages import work
+from toolkit.stages import calibrating, calibrator, statistics, work
 from toolkit.stages.calibrating import CHANNEL_AXIS
 from toolkit.stages.order import RANGES, target_of
 
@@ -37,6 +36,7 @@ BEST_DB = 120.0
 """Outputs that agree better than this count as this much, so that one exact output does not outweigh the others."""
 NO_DATA = "there is no calibration data to learn it from"
 TRAINED = "the model was trained to be rounded"
+PINNED = "the ranges that the model was trained with belong to its weights as they are"
 NO_LINK = "no two layers in a row pass factors on"
 BIAS_CORRECTION, EQUALISATION = "bias correction", "equalisation"
 NO_LAYER = "no layer has an integer weight and a bias that could take it"
@@ -61,14 +61,19 @@ class CareJob:
     trained: bool = False
 
 
-def wanted(recipe: Recipe) -> bool:
-    """Whether a recipe asks for any step, so that the build depends on the data."""
-    return not recipe.is_float and (recipe.bias_correction is not False or _may_equalise(recipe))
+def wanted(recipe: Recipe, target: Any) -> bool:
+    """Whether a recipe asks for any step that a target has, so that the build depends on the data."""
+    return not recipe.is_float and (_may_correct(recipe, target) or _may_equalise(recipe, target))
 
 
-def _may_equalise(recipe: Recipe) -> bool:
-    """Whether to try it. With a scale a channel it brought nothing on any net measured (docs/recipes.md)."""
-    return recipe.equalize is True or (recipe.equalize == "auto" and recipe.granularity == "tensor")
+def _may_correct(recipe: Recipe, target: Any) -> bool:
+    return recipe.bias_correction is not False and hasattr(target, "correct_biases")
+
+
+def _may_equalise(recipe: Recipe, target: Any) -> bool:
+    """Whether to try it. Weights with a scale a channel have no need of it, so there it wants to be asked for."""
+    asked = recipe.equalize is True or (recipe.equalize == "auto" and recipe.granularity == "tensor")
+    return asked and hasattr(target, "rewrite")
 
 
 def obstacle(recipe: Recipe, target: Any) -> str | None:
@@ -87,19 +92,23 @@ def quantize(job: CareJob) -> work.QuantizedArtefact:
         ModelError: the toolchain cannot quantize the model, or the recipe insists on a step that cannot be taken.
     """
     made = work.quantize(job.target, job.model, job.recipe, job.ranges, job.out)
-    if not wanted(job.recipe):
-        return made
+    if wanted(job.recipe, target_of(job.target)):
+        made = _cared_for(job, made)
+    return replace(made, deflated_bytes=store.deflated_size_of(job.out))
+
+
+def _cared_for(job: CareJob, made: work.QuantizedArtefact) -> work.QuantizedArtefact:
     module, steps, basis = target_of(job.target), [], job.model
     with tempfile.TemporaryDirectory(prefix=".care-", dir=job.out.parent) as folder:
         scratch = Path(folder)
-        if _may_equalise(job.recipe) and hasattr(module, "rewrite"):
+        if _may_equalise(job.recipe, module):
             try:
                 _refuse_trained(job, job.recipe.equalize)
                 made, basis, step = _equalisation(job, made, scratch)
             except (ModelError, DataError) as error:  # such as activations inside a loop, which cannot be seen
                 step = _without(job, EQUALISATION, job.recipe.equalize, error.message.rstrip("."))
             steps.append(step)
-        if job.recipe.bias_correction is not False and hasattr(module, "correct_biases"):
+        if _may_correct(job.recipe, module):
             try:
                 _refuse_trained(job, job.recipe.bias_correction)
                 step = _bias_correction(job, basis, made.signature, scratch)
@@ -146,6 +155,8 @@ def _equalisation(
 ) -> tuple[work.QuantizedArtefact, Path, CareStep]:
     """Build once more from an equalised float artefact; return the better build, what it was made from, and why."""
     module = target_of(job.target)
+    if job.trained and job.ranges is not None:
+        raise ModelError(PINNED)
     if job.data is None:
         raise ModelError(NO_DATA)
     layers = {layer.name: layer for layer in module.linear_layers(job.model)}
@@ -155,7 +166,7 @@ def _equalisation(
         raise ModelError(NO_LINK)
     basis, out = (scratch / f"{name}{job.out.suffix}" for name in ("equalised", "build"))
     module.rewrite(job.model, changed.values(), basis)
-    ranges = _ranges_again(module, replace(job, model=basis), scratch) if job.ranges is not None else None
+    ranges = _ranges_again(replace(job, model=basis), scratch) if job.ranges is not None else None
     made = work.quantize(job.target, basis, job.recipe, ranges, out)
     before, after = closeness(job, {job.out: plain.signature, out: made.signature})
     kept = job.recipe.equalize is True or after > before
@@ -183,15 +194,19 @@ def _largest(module: Any, job: CareJob, tensors: set[str]) -> dict[str, Array]:
     return found
 
 
-def _ranges_again(module: Any, job: CareJob, scratch: Path) -> Path:
-    """Calibrate the equalised float artefact: its tensors have other values."""
-    survey = Survey(getattr(module, "CHANNEL_AXIS", CHANNEL_AXIS))
-    module.calibrate(job.model, _bound_feeds(job, everything=True), survey.see)
-    bits = job.recipe.activation_bits
-    grid = Grid(bits=bits, symmetric=bits in getattr(module, "SYMMETRIC_ACTIVATION_BITS", ()))
+def _ranges_again(job: CareJob, scratch: Path) -> Path:
+    """Calibrate the equalised float artefact as the calibrator does: its tensors have other values."""
+    assert job.data is not None, "steps that need data ask first"
+    known, out = scratch / "statistics.npz", scratch / "ranges.json"
+    calibrating.calibrate(
+        calibrating.CalibrationJob(
+            target=job.target, model=job.model, artefact=job.artefact, source=job.source, data=job.data, out=known
+        ),
+        silent,
+    )
     method = discovery.load(RANGES, job.recipe.range_method)
-    chosen = {one.tensor: method.range_of(one, grid) for one in survey.seen()}
-    out = scratch / "ranges.json"
+    grid = calibrator.grid_of(job.recipe, target_of(job.target))
+    chosen = calibrator.ranges_of(method, statistics.load(known), grid)
     store.write_atomic(out, json.dumps({tensor: [held.low, held.high] for tensor, held in chosen.items()}))
     return out
 

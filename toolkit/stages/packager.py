@@ -225,7 +225,7 @@ def _entry(model: QuantizedModel) -> BuildEntry:
         requirements=model.requirements,
         toolchain=model.base.base.toolchain,
         activation_mode=model.recipe.activation_mode,
-        deflated_bytes=store.deflated_size_of(model.blob.path),
+        deflated_bytes=model.deflated_bytes,
         census=model.census,
         care=model.care,
     )

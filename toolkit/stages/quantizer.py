@@ -22,6 +22,11 @@ class _Quantized:
     made: work.QuantizedArtefact
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deflated:
+    size_bytes: int
+
+
 def quantize(calibrated: Calibrated, tools: Tools) -> Built:
     """Make every build; one that fails leaves the others alone."""
     models, gone = [], list(calibrated.failed)
@@ -29,7 +34,7 @@ def quantize(calibrated: Calibrated, tools: Tools) -> Built:
     def build_of(pair: tuple[Build, CalibratedModel]) -> QuantizedModel:
         build, base = pair
         if build.recipe.weight_bits == 32 and build.recipe.is_float:
-            return _unchanged(build, base, calibrated.requirements[build.target])
+            return _unchanged(build, base, calibrated.requirements[build.target], tools)
         return _quantize(build, base, calibrated.order.data, tools)
 
     needs = [needs_of("quantize", base.base.blob) for _, base in calibrated.models]
@@ -42,23 +47,30 @@ def quantize(calibrated: Calibrated, tools: Tools) -> Built:
     return Built(order=calibrated.order, models=tuple(models), failed=tuple(gone))
 
 
-def _unchanged(build: Build, base: CalibratedModel, requirements: Requirements) -> QuantizedModel:
+def _unchanged(build: Build, base: CalibratedModel, requirements: Requirements, tools: Tools) -> QuantizedModel:
     """Ship the float artefact as it is: what the recipe ``float32`` asks for."""
     float_model = base.base
+    blob = float_model.blob
+
+    def produce(_: Path) -> _Deflated:
+        return _Deflated(size_bytes=isolation.isolate(tools, QUANTIZE_S, store.deflated_size_of, blob.path))
+
+    deflated = tools.store.memo("deflated/1", {"blob": blob.sha256}, _Deflated, produce)
     return QuantizedModel(
         base=base,
         recipe=build.recipe,
-        blob=float_model.blob,
+        blob=blob,
         signature=float_model.signature,
         kept_float=(),
         requirements=requirements,
+        deflated_bytes=deflated.size_bytes,
     )
 
 
 def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: Tools) -> QuantizedModel:
     news(tools, [build], "quantize")
     module = target_of(build.target)
-    data = data if care.wanted(build.recipe) else None
+    data = data if care.wanted(build.recipe, module) else None
     trained = pins.beside(base.base.source.blob.path).is_file()
     inputs = {
         "trained": trained,
@@ -88,7 +100,7 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
         made = isolation.isolate(tools, QUANTIZE_S, care.quantize, job)
         return _Quantized(blob=store.blob_of(out), made=made)
 
-    found = tools.store.memo("quantize/3", inputs, _Quantized, produce)
+    found = tools.store.memo("quantize/4", inputs, _Quantized, produce)
     for step in found.made.care:
         tools.emit(Event(subject=build.subject, phase="noted", message=care.words(step)))
     return QuantizedModel(
@@ -100,4 +112,5 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
         requirements=found.made.requirements,
         census=found.made.census,
         care=found.made.care,
+        deflated_bytes=found.made.deflated_bytes,
     )

@@ -75,6 +75,20 @@ def test_channels_of_both_layers_end_with_one_range() -> None:
     assert np.array_equal(np.sign(changed["b"].weight), np.sign(second.weight))
 
 
+def test_a_link_that_hardly_moves_is_kept_whole() -> None:
+    """The second link moves by less than is worth a change; its first layer changes all the same."""
+    weights = {"a": 1.0, "b": 8 / 2.001, "c": 2.001}
+    layers = {
+        name: LinearLayer(name=name, source="", weight=np.full((1, 1, 1, 1), value), bias=None, window=POINT)
+        for name, value in weights.items()
+    }
+    links = [Link(first="a", second="b", tensor="x"), Link(first="b", second="c", tensor="y")]
+    changed = equalise(layers, links, {})
+    assert_allclose(changed["a"].weight, 2, rtol=1e-3)
+    made = [changed.get(name, layers[name]).weight.item() for name in layers]
+    assert_allclose(math.prod(made), math.prod(weights.values()), rtol=1e-12)
+
+
 def test_links_that_do_not_fit_or_change_nothing_are_left() -> None:
     layer = LinearLayer(name="a", source="x", weight=np.ones((2, 2, 1, 1)), bias=None, window=POINT)
     wide = replace(layer, name="b", weight=np.ones((2, 3, 1, 1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from toolkit.targets.onnx import graph
 from toolkit.targets.onnx.graph import Model, Node
 
 _OPERATORS = ("Conv", "Gemm", "MatMul")
-_PASSES = ("Relu", "LeakyRelu", "PRelu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool")
-"""Operators that work channel by channel and let a positive factor pass; a Clip at zero up to its other bound."""
+_PASSES = ("Relu", "LeakyRelu", "PRelu", "Clip")
+"""Operators that work element by element and let a positive factor pass; a Clip at zero up to its other bound."""
+_POOLS = ("MaxPool", "AveragePool", "GlobalAveragePool")
+"""Operators that do the same channel by channel, the channels being on axis 1: those of a Conv."""
 _FLATTENS = ("Flatten", "Reshape", "Squeeze")
 _HIGH = 2
 _CENTRED = {"SAME_UPPER", "SAME_LOWER"}
@@ -33,13 +36,14 @@ def layers_of(model: Model) -> tuple[LinearLayer, ...]:
 def links(model: Model) -> tuple[Link, ...]:
     """Return the pairs of layers of a prepared float graph between which factors of channels can move."""
     known = _Constants(model)
-    layers = {layer.name for layer in layers_of(model)}
+    layers = {layer.name: layer for layer in layers_of(model)}
     readers: dict[str, list[Node]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     hidden = graph.captured(model.graph.node) | {output.name for output in model.graph.output}
-    found = (_link(node, readers, known, hidden) for node in model.graph.node if node.name in layers)
+    able = (node for node in model.graph.node if node.name in layers and _shows_bias(node, layers[node.name]))
+    found = (_link(node, readers, known, hidden) for node in able)
     return tuple(link for link in found if link is not None and link.second in layers)
 
 
@@ -61,28 +65,64 @@ def rewrite(model: Model, layers: Iterable[LinearLayer]) -> None:
     graph.drop_unused(model)
 
 
+def _shows_bias(node: Node, layer: LinearLayer) -> bool:
+    """Whether all that a layer adds would be scaled with its weights; not so a bias that its LinearLayer leaves out."""
+    return layer.bias is not None or not any(node.input[graph.BIAS :])
+
+
+@dataclass(slots=True)
+class _Way:
+    """What lies between a layer and the next: ``pooled`` to one place a channel, ``flat`` after that."""
+
+    first: Node
+    tensor: str
+    cap: float = math.inf
+    pooled: bool = False
+    flat: bool = False
+
+    def ends_at(self, layer: Node) -> bool:
+        """Whether a layer reads its input's channels where the first one wrote its outputs.
+
+        A Conv has them on axis 1, products on the last, which is where they end up once one place is left a channel.
+        """
+        if self.first.op_type == layer.op_type:
+            return not self.flat
+        return bool(self.flat and layer.op_type != "Conv")
+
+    def passes(self, node: Node, known: _Constants) -> bool:
+        """Go on through a node if factors of channels do."""
+        if node.op_type in _FLATTENS and self.pooled:
+            self.flat = True
+            return True
+        if node.op_type in _POOLS:
+            self.pooled = self.pooled or node.op_type == "GlobalAveragePool"
+            return self.first.op_type == "Conv" and not self.flat
+        if node.op_type == "Clip":
+            return self._is_capped(node, known)
+        return node.op_type in _PASSES and (node.op_type != "PRelu" or known.floats(node.input[1]) is not None)
+
+    def _is_capped(self, clip: Node, known: _Constants) -> bool:
+        """Take a Clip's bound; only where channels are on axis 1, as whoever asks for their largest values assumes."""
+        low, high = (known.bound(clip, place) for place in (1, _HIGH))
+        fits = low == 0 and high > 0 and math.isinf(self.cap) and not self.flat and self.first.op_type != "MatMul"
+        if fits:
+            self.cap, self.tensor = high, clip.output[0]
+        return fits
+
+
 def _link(node: Node, readers: Mapping[str, list[Node]], known: _Constants, hidden: set[str]) -> Link | None:
     """Follow what a layer makes to the next layer, if nothing else sees it on the way."""
-    name = tensor = node.output[0]
-    cap, pooled = math.inf, False
-    if len(node.input) > graph.BIAS and node.input[graph.BIAS] and known.floats(node.input[graph.BIAS]) is None:
-        return None
+    name = node.output[0]
+    way = _Way(node, name)
     while name not in hidden and len(readers.get(name, [])) == 1:
         reader = readers[name][0]
         if reader.input[0] != name:
             return None
         if reader.op_type in _OPERATORS:
-            return Link(first=node.name, second=reader.name, tensor=tensor, cap=cap)
-        if not (reader.op_type in _PASSES or (pooled and reader.op_type in _FLATTENS)):
+            fits = way.ends_at(reader)
+            return Link(first=node.name, second=reader.name, tensor=way.tensor, cap=way.cap) if fits else None
+        if not way.passes(reader, known):
             return None
-        if reader.op_type == "PRelu" and known.floats(reader.input[1]) is None:
-            return None
-        if reader.op_type == "Clip":
-            low, high = (known.bound(reader, place) for place in (1, 2))
-            if low != 0 or high <= 0 or not math.isinf(cap):
-                return None
-            cap, tensor = high, reader.output[0]
-        pooled = pooled or reader.op_type == "GlobalAveragePool"
         name = reader.output[0]
     return None
 

@@ -83,13 +83,20 @@ class _File:
 
     def links(self) -> tuple[Link, ...]:
         """See :func:`links`."""
-        layers = {layer.name for layer in self.layers()}
+        layers = {layer.name: layer for layer in self.layers()}
         readers: dict[int, list[Any]] = {}
         for operator in self._graph.operators:
             for index in operator.inputs:
                 readers.setdefault(int(index), []).append(operator)
-        found = (self._link(op, readers) for op in self._graph.operators if self._kind(op) in _OPERATORS)
-        return tuple(link for link in found if link is not None and {link.first, link.second} <= layers)
+        able = (op for op in self._graph.operators if self._kind(op) in _OPERATORS and self._shows_bias(op, layers))
+        found = (self._link(op, readers) for op in able)
+        return tuple(link for link in found if link is not None and link.second in layers)
+
+    def _shows_bias(self, operator: Any, layers: Mapping[str, LinearLayer]) -> bool:
+        """Whether all that a layer adds would be scaled with its weights; not so a bias that is computed."""
+        layer = layers.get(self._name(int(operator.outputs[0])))
+        has_bias = len(operator.inputs) > _BIAS and int(operator.inputs[_BIAS]) >= 0
+        return layer is not None and (layer.bias is not None or not has_bias)
 
     def _link(self, layer: Any, readers: Mapping[int, list[Any]]) -> Link | None:
         """Follow what a layer makes to the next layer, if nothing else sees it on the way."""
