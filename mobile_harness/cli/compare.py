@@ -94,7 +94,7 @@ def _read(run: str, store: str | None) -> RunRecord:
     path = Path(run)
     if path.suffix == ".json" or path.is_file():
         return history.read_export(path)
-    return history.History(history.locate(store)).read(run)
+    return history.History.to_read(history.locate(store)).read(run)
 
 
 def _fail(found: Comparison) -> None:

@@ -22,9 +22,15 @@ _STORE = click.option("--store", metavar="PATH", help="Where runs are kept.  [de
 
 
 def _open(ctx: click.Context, store: str | None) -> History:
-    from mobile_harness.history import History, locate
+    from mobile_harness.history import History
 
-    return History(locate(store or ctx.meta.get("palmtop.store")))
+    return History.to_read(_place(ctx, store))
+
+
+def _place(ctx: click.Context, store: str | None) -> str:
+    from mobile_harness.history import locate
+
+    return locate(store or ctx.meta.get("palmtop.store"))
 
 
 @click.group(invoke_without_command=True)
@@ -46,9 +52,14 @@ def command(ctx: click.Context, limit: int | None, store: str | None, console: C
     if ctx.invoked_subcommand is not None:
         ctx.meta["palmtop.store"] = store
         return
-    history = _open(ctx, store)
-    runs = history.runs(limit if limit is not None or console.as_json else SHOWN)
-    count = history.count()
+    from mobile_harness.history import History, is_there
+
+    place = _place(ctx, store)
+    runs, count = (), 0
+    if is_there(place):
+        history = History(place)
+        runs = history.runs(limit if limit is not None or console.as_json else SHOWN)
+        count = history.count()
     console.result({"schema": 1, "count": count, "runs": list(runs)}, lambda: _page(runs, count))
 
 
@@ -92,10 +103,10 @@ def import_(ctx: click.Context, files: tuple[Path, ...], store: str | None, cons
     Example:
       palmtop history import run.json
     """
-    from mobile_harness.history import read_export
+    from mobile_harness.history import History, read_export
     from toolkit.core.errors import BadInput, SomeFailed
 
-    history, taken, refused = _open(ctx, store), [], []
+    history, taken, refused = History(_place(ctx, store)), [], []
     for path in files:
         try:
             record = read_export(path)

@@ -44,4 +44,4 @@ def _read(run: str) -> RunRecord:
     path = Path(run)
     if path.suffix == ".json" or path.is_file():
         return history.read_export(path)
-    return history.History(history.locate()).read(run)
+    return history.History.to_read(history.locate()).read(run)

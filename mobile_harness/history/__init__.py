@@ -5,7 +5,7 @@ place or a server. :mod:`~mobile_harness.history.migrations` brings a store of a
 """
 
 from mobile_harness.history.exports import IMPORT_MAX_BYTES, read_export, record_of
-from mobile_harness.history.places import FILE, FOLDER, locate
+from mobile_harness.history.places import FILE, FOLDER, is_there, locate
 from mobile_harness.history.schema import run_schema
 from mobile_harness.history.store import NOT_YET, Checked, History, StoredCell, StoredCells
 from mobile_harness.history.tables import RunSummary
@@ -20,6 +20,7 @@ __all__ = [
     "RunSummary",
     "StoredCell",
     "StoredCells",
+    "is_there",
     "locate",
     "read_export",
     "record_of",

@@ -47,6 +47,16 @@ def locate(store: str | None = None, near: Path | None = None) -> str:
     return f"sqlite:///{here / FOLDER / FILE}"
 
 
+def is_there(url: str) -> bool:
+    """Say whether there is a store to read: opening one makes it. Of a server only opening it can tell.
+
+    Raises:
+        SettingsError: the URL is none, or of a database that is not supported.
+    """
+    path = _file_of(_parsed(url))
+    return path is None or path.exists()
+
+
 class Database:
     """A database at a URL, brought to the newest schema when it is opened.
 
@@ -59,7 +69,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         parsed = _parsed(url)
-        self.path = Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None
+        self.path = _file_of(parsed)
         self.shown = str(self.path) if self.path else parsed.render_as_string(hide_password=True)
         if self.path is not None:
             with writing_to(self.path.parent):
@@ -116,6 +126,10 @@ class Database:
         if any(word in words for word in _NOT_WRITABLE):
             return OutputError(f"Cannot write to the history {self.shown}: {words}.", hint=_SPACE_HINT)
         return BadInput(f"Cannot read the history {self.shown}: {words}.", hint=_DAMAGED_HINT)
+
+
+def _file_of(url: sa.URL) -> Path | None:
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
 def _decoded(raw: bytes) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from mobile_harness.history.exports import cell_of, record_of
-from mobile_harness.history.places import Database
+from mobile_harness.history.places import Database, is_there
 from mobile_harness.history.tables import (
     CELLS,
     RUNS,
@@ -78,6 +78,20 @@ class History:
         self.url = url
         self._base = Database(url)
         self.shown = self._base.shown
+
+    @classmethod
+    def to_read(cls, url: str) -> History:
+        """Open a store that is there, for who would only read it: a folder without one stays without.
+
+        Raises:
+            SettingsError: there is none.
+        """
+        if is_there(url):
+            return cls(url)
+        raise SettingsError(
+            f"No runs are stored at {sa.make_url(url).database}: there is no such file.",
+            hint="`palmtop bench DIR` starts a history; that of another folder is named by PALMTOP_STORE.",
+        )
 
     def create(self, record: RunRecord) -> None:
         """Store a run as planned, or a whole one with the sessions it has.

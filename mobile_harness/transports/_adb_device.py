@@ -152,11 +152,16 @@ class AdbDevice:
         return face(self._session, self.info, self._server, self._tools)
 
     def _forget(self) -> None:
+        left: list[str] = []
         results = {item.result("*").rpartition("/")[0]: item for item in self._apps.values()}
         for folder, item in results.items():
             prefix = ["run-as", item.app.package] if item.storage == "internal" else []
-            self._session.run([*prefix, "rm", "-rf", folder], COMMAND_S)
+            gone = self._session.run([*prefix, "rm", "-rf", folder], COMMAND_S)
+            if gone.code:
+                left.append(f"{folder} of {item.app.package}: {gone.said()}")
         self._place.clear()
+        if left:
+            raise AdbFailed(f"The results there cannot be removed: {'; '.join(left)}.", kind="refused")
 
     def _prepare(self) -> None:
         self._place.make()

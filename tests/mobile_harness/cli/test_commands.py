@@ -61,6 +61,7 @@ def test_a_run_travels_by_export_and_import(
     monkeypatch.setenv("PALMTOP_STORE", str(folder.parent / "other.sqlite"))
     assert execute(["history"]) == 0
     assert "No runs are stored yet" in capsys.readouterr().out
+
     assert execute(["history", "import", "run.json"]) == 0
     assert execute(["history", "import", "run.json"]) == 3
     capsys.readouterr()
@@ -69,6 +70,18 @@ def test_a_run_travels_by_export_and_import(
     assert (run["id"], run["measured"], run["cells"], run["complete"]) == (record["id"], 1, 1, True)
     assert execute(["history"]) == 0
     assert "1 of 1 measured" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["history", "export", "latest"], ["report", "latest"], ["compare", "a", "b"]])
+def test_who_only_reads_makes_no_history(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PALMTOP_STORE", str(tmp_path / "other" / "history.sqlite"))
+    assert execute(["history", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 0
+    assert execute(words) == 3
+    assert "No runs are stored at" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_cells_that_fail_end_with_code_five_and_how_to_go_on(
@@ -94,7 +107,7 @@ def test_cells_that_fail_end_with_code_five_and_how_to_go_on(
         (["bench", "builds", "--resume", "x", "--plan", "quick"], 2, "leave out --plan"),
         (["bench", "builds", "--resume", "x", "--device", "host"], 2, "leave out --device"),
         (["bench"], 2, "DIR"),
-        (["history", "export", "nothing"], 3, "Unknown run"),
+        (["history", "export", "nothing"], 3, "No runs are stored at"),
         (["history", "import", "none.json"], 3, "Cannot read"),
     ],
 )

@@ -95,7 +95,7 @@ def test_an_unknown_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setenv("PALMTOP_STORE", str(tmp_path / "history.sqlite"))
 
     assert execute(["report", "2026"]) == 3
-    assert "Unknown run '2026'" in capsys.readouterr().err
+    assert "No runs are stored at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("ending", "start"), [*STARTS.items()])
