@@ -55,7 +55,8 @@ def command(ctx: click.Context, limit: int | None, store: str | None, console: C
     from mobile_harness.history import History, is_there
 
     place = _place(ctx, store)
-    runs, count = (), 0
+    runs: tuple[RunSummary, ...] = ()
+    count = 0
     if is_there(place):
         history = History(place)
         runs = history.runs(limit if limit is not None or console.as_json else SHOWN)
