@@ -1,10 +1,13 @@
 """`palmtop search` against excluding layers by hand and NNCF's accuracy control; and whether certificates hold.
 
     python benchmarks/search.py MODEL DATA [--metric agreement] [--max-drop 0.05] [-t onnx -t tflite] [--nncf PYTHON]
+    python benchmarks/search.py simulate    # certificates of made-up candidates with known drops
+    python benchmarks/search.py photographs FOOLBOX/data OUT.npz
 
 MODEL is an ONNX file with one input, DATA an `.npz` of samples, with labels unless the metric is `agreement`. All tools
 calibrate on the same samples, choose on the same others, and are scored on a third part that nothing was chosen by.
-`--nncf` names a Python that has nncf; without it that row says so. Seconds are of the processor.
+`--nncf` names a Python that has nncf; without it that row says so. Seconds are of the processor. Builds that compute in
+float are left out unless `--floats` is given. A search that went on from an earlier one says so in its row.
 
 Then the search is replayed 200 times: the outcomes of every candidate that it tried are recorded on all samples, which
 stand for the population; each replay draws its own samples to choose and to certify from them, decides as the search
@@ -19,6 +22,7 @@ import json
 import os
 import resource
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,6 +34,8 @@ import numpy as np
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 import _search_peers as peers
+from _search_repeats import everything_of, replayed, simulate
+from _search_rungs import climb, write_photographs
 
 from toolkit.core.artifacts import DataRef
 from toolkit.core.errors import PalmtopError
@@ -40,10 +46,8 @@ from toolkit.core.tools import Tools, system_tools
 from toolkit.search import evidence, searcher
 from toolkit.search.candidates import Candidate
 from toolkit.search.evidence import Claim
-from toolkit.search.explorer import chain
 from toolkit.search.requests import SearchRequest
-from toolkit.search.running import BLOCK
-from toolkit.search.trail import Book, Trail, Trial
+from toolkit.search.trail import Book, Trail
 from toolkit.search.workshop import Bench, Workshop
 from toolkit.stages import data as datasets
 from toolkit.stages import importer
@@ -64,6 +68,12 @@ class Row:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["simulate"]:
+        simulate(REPLAYS)
+        return
+    if sys.argv[1:2] == ["photographs"]:
+        write_photographs(*map(Path, sys.argv[2:4]))
+        return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("data")
@@ -71,10 +81,16 @@ def main() -> None:
     parser.add_argument("--max-drop", type=float, default=0.05)
     parser.add_argument("-t", "--target", action="append")
     parser.add_argument("--shape", action="append", default=[], help="NAME=1,3,48,192")
+    parser.add_argument("-c", "--calibration")
+    parser.add_argument("--certify-share", type=float, default=0.5)
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--floats", action="store_true", help="Let builds compete that compute in float.")
     parser.add_argument("--nncf", type=Path)
     parser.add_argument("--out", type=Path, help="A folder to search in, or of a search of these very inputs.")
+    parser.add_argument(
+        "--rungs", help="RECIPE:0,8,16: instead of a search, so many layers of RECIPE in 16-bit floats."
+    )
     parser.add_argument("--replays", type=int, default=REPLAYS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="palmtop-search-") as scratch:
@@ -89,17 +105,22 @@ def compare(options: argparse.Namespace, target: str, scratch: Path) -> None:
         model=options.model,
         out=(options.out or scratch) / f"{target}-search",
         data=options.data,
+        calibration=options.calibration,
+        certify_share=options.certify_share,
         targets=(target,),
         metric=options.metric,
         max_drop=options.max_drop,
         samples=options.samples,
         trials=options.trials,
-        integer_only=True,
+        integer_only=not options.floats,
         shapes={name: tuple(map(int, sizes.split(","))) for name, sizes in (one.split("=") for one in options.shape)},
         jobs=1,
     )
+    if options.rungs:
+        climb(request, options.rungs, base)
+        return
     began = _cpu_s()
-    bench, book, outcome, tried = _searched(request, tools)
+    bench, book, outcome, tried, resumed = _searched(request, tools)
     seconds = _cpu_s() - began
     trail = book.trail
     print(
@@ -107,7 +128,8 @@ def compare(options: argparse.Namespace, target: str, scratch: Path) -> None:
         f"at {trail.confidence:.0%}; {request.samples} calibrate, {trail.selection_samples} choose, "
         f"{trail.certification_samples} certify"
     )
-    rows, float_values = _own_rows(target, bench, book, outcome, seconds)
+    tool = "palmtop search, resumed" if resumed else "palmtop search"
+    rows, float_values = _own_rows(tool, bench, book, outcome, seconds)
     rows += _peer_rows(target, options, bench, trail, scratch)
     _print(rows, float_values, trail)
     if options.replays:
@@ -124,16 +146,17 @@ def _cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def _searched(request: SearchRequest, tools: Tools) -> tuple[Bench, Book, object, dict[str, Candidate]]:
-    """Do what `palmtop search` does, and keep hold of its parts."""
+def _searched(request: SearchRequest, tools: Tools) -> tuple[Bench, Book, object, dict[str, Candidate], bool]:
+    """Do what `palmtop search` does, and keep hold of its parts; the last says whether it went on from another."""
     found = searcher.opened(request, tools, anew=True)
     bench, book = found.bench, found.book
+    resumed = bool(book.trail.trials)
     hunt = searcher.Hunt(request=request, bench=bench, book=book, tools=tools)
     outcome = hunt.of_target(request.targets[0])
-    return bench, book, outcome, hunt.tried
+    return bench, book, outcome, hunt.tried, resumed
 
 
-def _own_rows(target: str, bench: Bench, book: Book, outcome: object, seconds: float) -> tuple[list[Row], np.ndarray]:
+def _own_rows(tool: str, bench: Bench, book: Book, outcome: object, seconds: float) -> tuple[list[Row], np.ndarray]:
     trail = book.trail
     (ended,) = trail.found
     places = np.load(bench.parts.certification.path)
@@ -144,7 +167,7 @@ def _own_rows(target: str, bench: Bench, book: Book, outcome: object, seconds: f
         drops = np.r_[np.ones(shown.lost), -np.ones(shown.won), np.zeros(shown.n - shown.lost - shown.won)]
         rows.append(
             Row(
-                tool="palmtop search",
+                tool=tool,
                 build=outcome.candidate.words,
                 size_bytes=outcome.trial.size_bytes,
                 values=drops,
@@ -292,40 +315,6 @@ def _replay(bench: Bench, book: Book, tried: dict[str, Candidate], tools: Tools,
         f"({recorded:.0f} s to record): {kept} certificates hold, {broken} do not, {empty} certify nothing; "
         f"{(replays - broken) / replays:.1%} of searches keep their word"
     )
-
-
-def everything_of(drops: dict[str, np.ndarray]) -> np.ndarray:
-    return next(iter(drops.values()))
-
-
-def replayed(
-    drops: dict[str, np.ndarray],
-    trials: dict[str, Trial],
-    claim: Claim,
-    sizes: tuple[int, int],
-    rng: np.random.Generator,
-) -> str | None:
-    """Choose and certify once on samples drawn with replacement; return the key of what was certified."""
-    count = len(everything_of(drops))
-    choosing, certifying = rng.integers(0, count, sizes[0]), rng.integers(0, count, sizes[1])
-    judged = []
-    for key, trial in trials.items():
-        seen = drops[key][choosing]
-        decision, used = "open", len(seen)
-        for stop in range(BLOCK, len(seen) + BLOCK, BLOCK):
-            decision, used = evidence.decide(seen[:stop], claim), min(stop, len(seen))
-            if decision != "open":
-                break
-        expected = evidence.likely_bound(seen[:used], claim, sizes[1])
-        leaning = "likely" if expected <= claim.max_drop else "unlikely"
-        verdict = leaning if decision == "open" else decision
-        judged.append(dataclasses.replace(trial, verdict=verdict, expected_high=expected, n=used))
-    certified = None
-    for trial in chain(judged):
-        if not evidence.holds(drops[trial.key][certifying], claim):
-            break
-        certified = trial.key
-    return certified
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ _VERDICTS = {
 }
 _COLOURS = (GOOD, GOOD, BAD, BAD, QUIET)
 _HOLLOW = ("likely", "unlikely")
-_KEPT_BYTES = 3 / 4
-"""The part of a layer's float32 bytes that 8-bit weights save, and float ones therefore cost."""
+_FLOAT32_BITS = 32
 
 
 def summary(document: Document) -> str:
@@ -98,9 +97,10 @@ def _losses(found: SensitivityEntry) -> Chart | None:
 
 
 def _per_byte(found: SensitivityEntry) -> Chart | None:
+    saved = max(0.0, 1 - found.weight_bits / _FLOAT32_BITS)  # of a layer's float32 bytes, which float ones cost again
     return _worth(
         found,
-        lambda layer: _KEPT_BYTES * layer.weight_bytes / 1e3,
+        lambda layer: saved * layer.weight_bytes / 1e3,
         ("kB", "Gain per byte", "dB the output gains per kB that the layer takes more in float32: keep the longest."),
     )
 

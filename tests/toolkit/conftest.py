@@ -19,21 +19,32 @@ WEIGHTS = np.random.default_rng(7).normal(0, 1, (6, 3))
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Install the toy plug-ins for this process and its children; return a folder for models and data."""
-    info = tmp_path / "site" / "toy_plugin-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
+def plugged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Path, str], Path]:
+    """Return a function that installs plug-ins for this process and its children, and returns a folder to work in."""
+
+    def install(name: str, code: Path, entry_points: str) -> Path:
+        info = tmp_path / "site" / f"{name}_plugin-1.0.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        places = [str(tmp_path / "site"), str(code)]
+        for place in reversed(places):
+            monkeypatch.syspath_prepend(place)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")]))
+        folder = tmp_path / "work"
+        folder.mkdir()
+        return folder
+
+    return install
+
+
+@pytest.fixture
+def toy(plugged: Callable[[str, Path, str], Path]) -> Path:
+    """Install the toy plug-ins; return a folder for models and data."""
+    registered = (
         "[palmtop.sources]\ntoy = toy_source\n\n[palmtop.targets]\ntoy = toy_target\nfragile = fragile_target\n"
     )
-    places = [str(tmp_path / "site"), str(TOY)]
-    for place in reversed(places):
-        monkeypatch.syspath_prepend(place)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")]))
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
+    return plugged("toy", TOY, registered)
 
 
 @pytest.fixture

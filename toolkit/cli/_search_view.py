@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"within": "green", "likely": "green", "unlikely": "yellow", "beyond": "red"}
 _BAR = 20
+_MOST_RUNNING = 4
 
 
 @dataclass(slots=True)
@@ -42,9 +43,8 @@ class SearchView:
     def take(self, event: Event, now_s: float) -> None:
         with self._lock:
             self._began_s = now_s if self._began_s is None else self._began_s
-            if event.phase in ENDS:
-                self._running.pop(event.subject, None)
-            else:
+            self._running.pop(event.subject, None)  # what there is news of goes to the end
+            if event.phase not in ENDS and not 0 < event.total <= event.done:
                 self._running[event.subject] = _Running(event.phase, event.done, event.total)
 
     def draw(self, now_s: float, height: int) -> RenderableType:
@@ -55,7 +55,7 @@ class SearchView:
             running, trail = dict(self._running), self._trail
             seconds = 0.0 if self._began_s is None else now_s - self._began_s
         lines = [Text(self._headline(trail, seconds), style="bold")]
-        lines += [Text(_running_line(subject, one)) for subject, one in sorted(running.items())[-4:]]
+        lines += [Text(_running_line(subject, one)) for subject, one in [*running.items()][-_MOST_RUNNING:]]
         room = height - len(lines) - 4
         if trail is None or room < 1:
             return Group(*lines)
@@ -66,10 +66,21 @@ class SearchView:
         if trail is None:
             return f"{seconds:.0f} s, reading model and data"
         samples = sum(one.n for one in trail.trials)
+        tried = "1 candidate" if len(trail.trials) == 1 else f"{len(trail.trials)} candidates"
         return (
-            f"{seconds:.0f} s, {len(trail.trials)} candidates on {samples} samples; budget {trail.max_drop:g} of "
+            f"{seconds:.0f} s, {tried} on {samples} samples; budget {trail.max_drop:g} of "
             f"{trail.metric} at {trail.confidence:.0%}"
         )
+
+
+def cost_column(trail: Trail) -> tuple[str, ...]:
+    """Return the heading of what candidates weigh, where that is not their size."""
+    return () if trail.objective == "size" else (f"{trail.objective}, estimated",)
+
+
+def cost_words(trail: Trail, cost: float) -> str:
+    """Return what a candidate weighs where that is not its size: nanoseconds or microjoules, in words."""
+    return f"{cost / 1e6:.3g} ms" if trail.objective == "latency" else f"{cost / 1e3:.3g} mJ"
 
 
 def front(trail: Trail, target: str) -> list[Trial]:
@@ -87,10 +98,12 @@ def _front_table(trail: Trail, room: int) -> RenderableType:
 
     targets = list(dict.fromkeys(one.target for one in trail.trials))
     shown = [one for target in targets[-max(1, room // 3) :] for one in front(trail, target)]
+    weighed = cost_column(trail)
     rows = [
         (
             one.target,
             one.words,
+            *((cost_words(trail, one.cost),) if weighed else ()),
             size_words(one.size_bytes),
             f"{one.sqnr_db:.1f}",
             f"{one.drop:+.4f}",
@@ -100,8 +113,8 @@ def _front_table(trail: Trail, room: int) -> RenderableType:
         )
         for one in shown[-room:]
     ]
-    columns = ("target", "nothing beats", "size", "dB", "drop", "expected at most", "samples", "verdict")
-    return table(*columns, rows=rows, right=("size", "dB", "drop", "expected at most", "samples"))
+    figures = (*weighed, "size", "dB", "drop", "expected at most", "samples")
+    return table("target", "nothing beats", *figures, "verdict", rows=rows, right=figures)
 
 
 def _running_line(subject: str, one: _Running) -> str:

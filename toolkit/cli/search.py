@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,13 +192,23 @@ def fault_of(trail: Trail) -> PalmtopError | None:
     names = ", ".join(one.target for one in without)
     return GateFailed(
         f"No build of {trail.model} for {names} is certified to lose at most {trail.max_drop:g} of {trail.metric}.",
-        hint="\n".join(line for one in without for line in _advice(one)),
+        hint="\n".join(line for one in without for line in _advice(trail, one)),
     )
 
 
-def _advice(found: Found) -> list[str]:
-    nearest = f"{found.target}: nearest is {found.words}, at most {found.nearest_high:.4f}." if found.nearest else ""
-    return [line for line in (nearest, *found.advice) if line]
+def _advice(trail: Trail, found: Found) -> list[str]:
+    """Return the lines on one runtime: the nearest build with its bound, or what other samples may show of it."""
+    if not found.nearest:
+        return [f"{found.target}: {line}" for line in found.advice]
+    shown = any((one.target, one.key) == (found.target, found.nearest) for one in trail.certified)
+    bound = round_up(found.nearest_high) if math.isfinite(found.nearest_high) else ""
+    figure = f", which loses at most {bound}" if shown else f", of which a certificate may say at most {bound}"
+    return [f"{found.target}: nearest is {found.words}{figure if bound else ''}.", *found.advice]
+
+
+def round_up(bound: float) -> str:
+    """Return a bound in four decimals that do not lie below it."""
+    return f"{math.ceil(round(bound * 1e4, 5)) / 1e4:.4f}"
 
 
 def page(trail: Trail, request: SearchRequest) -> RenderableType:
@@ -203,9 +216,11 @@ def page(trail: Trail, request: SearchRequest) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from toolkit.cli._search_view import cost_column
+
     rows = [_row(trail, found) for found in trail.found]
-    columns = ("target", "build", "size", "of int8", "drop", "at most", "certified on", "tried")
-    shown = table(*columns, rows=rows, right=("size", "of int8", "drop", "at most", "certified on", "tried"))
+    figures = (*cost_column(trail), "size", "of int8", "drop", "at most", "certified on", "tried")
+    shown = table("target", "build", *figures, rows=rows, right=figures)
     said = (
         f"{trail.metric} of the float model: {trail.float_value:.4f}; {trail.selection_samples} samples chose, "
         f"{trail.certification_samples} others certify at {trail.confidence:.0%}."
@@ -213,20 +228,46 @@ def page(trail: Trail, request: SearchRequest) -> RenderableType:
     if trail.place:
         said += f" {trail.objective.capitalize()} is estimated from whole builds on {trail.place}: bench the result."
     held = [found for found in trail.found if found.key]
-    lines = [f"{found.target}: palmtop quantize -r {request.out / f'recipe-{found.target}.toml'}" for found in held]
-    again = [Text("Make a build again with its recipe:"), *(Text(f"  {line}") for line in lines)] if lines else []
+    again = [Text("Make a build again with its recipe:")] if held else []
+    again += [Text(f"  {again_words(request, found.target)}", overflow="fold") for found in held]
     following = [Text(f"Next: palmtop bench {request.out}")] if held else []
     return Group(shown, Text(said), *again, *following)
 
 
+def again_words(request: SearchRequest, target: str) -> str:
+    """Return the command that makes the build of one target again."""
+    said = request.preprocess
+    words = ["palmtop", "quantize", str(request.model), "-d", request.calibration or request.data]
+    words += ["--samples", str(request.samples), "-t", target, "-r", str(request.out / f"recipe-{target}.toml")]
+    for name, sizes in request.shapes.items():
+        words += ["--shape", f"{name}={_joined(sizes)}"]
+    for option, values in (("resize", said.resize), ("crop", said.crop), ("mean", said.mean), ("std", said.std)):
+        words += [f"--{option}", _joined(values)] if values else []
+    for option, value, usual in (
+        ("colour", said.colour, "rgb"),
+        ("scale", said.scale, 1.0),
+        ("layout", said.layout, "nhwc"),
+    ):
+        words += [f"--{option}", str(value)] if value != usual else []
+    return shlex.join(words)
+
+
+def _joined(values: Iterable[float]) -> str:
+    return ",".join(map(str, values))
+
+
 def _row(trail: Trail, found: Found) -> tuple[object, ...]:
+    from toolkit.cli._search_view import cost_column, cost_words
+
     shown = _certified(trail, found)
     of_full = f"{found.size_bytes / found.full_bytes:.2f}×" if found.full_bytes and found.size_bytes else "–"
     tried = f"{found.evaluations} builds"
+    weighed = cost_column(trail)
     if not found.key or shown is None:
-        return (found.target, "no such build", "–", "–", "–", "–", "–", tried)
-    figures = (f"{shown.drop:+.4f}", f"{shown.high:.4f}", shown.n)
-    return (found.target, found.words, size_words(found.size_bytes), of_full, *figures, tried)
+        return (found.target, "no such build", *("–" for _ in weighed), "–", "–", "–", "–", "–", tried)
+    figures = (f"{shown.drop:+.4f}", f"{round_up(shown.high)}", shown.n)
+    costs = (cost_words(trail, found.cost) for _ in weighed)
+    return (found.target, found.words, *costs, size_words(found.size_bytes), of_full, *figures, tried)
 
 
 def _certified(trail: Trail, found: Found) -> Certified | None:

@@ -32,12 +32,14 @@ class LayerSensitivity:
 class SensitivityEntry:
     """Every layer's cost under one recipe over some samples, that with the least ``output_sqnr_db`` first.
 
-    It is measured once, on ONNX, and serves every target; layers have their names there.
+    It is measured once, on ONNX, and serves every target; layers have their names there. ``weight_bits`` are those of
+    every layer under the recipe.
     """
 
     recipe: str
     samples: int
     layers: tuple[LayerSensitivity, ...]
+    weight_bits: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ LONGEST_LINE = 64 << 20
 _live: set[subprocess.Popen[str]] = set()
 _detached: list[subprocess.Popen[bytes]] = []
 _ending = threading.Event()
+_endings: list[object] = []
+_endings_lock = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,12 +279,21 @@ def kill_group(child: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Tell, for the length of the block, every thread that waits through :func:`give_up_if_ending` to stop waiting."""
-    _ending.set()
+    """Tell, for the length of the block, every thread that waits through :func:`give_up_if_ending` to stop waiting.
+
+    Blocks may overlap, as those of work within work do: the last one to end lifts it.
+    """
+    mark = object()
+    with _endings_lock:
+        _endings.append(mark)
+        _ending.set()
     try:
         yield
     finally:
-        _ending.clear()
+        with _endings_lock:
+            _endings.remove(mark)
+            if not _endings:
+                _ending.clear()
 
 
 def is_ending() -> bool:

@@ -44,6 +44,7 @@ def sensitivity_entry(found: Sensitivity) -> SensitivityEntry:
     confirmed = {one.layer: one.output_sqnr_db for one in found.confirmed}
     return SensitivityEntry(
         recipe=found.recipe,
+        weight_bits=found.weight_bits,
         samples=found.samples,
         layers=tuple(
             LayerSensitivity(

@@ -62,9 +62,8 @@ class Explorer:
         """Try what there is, and return every trial."""
         space = self._space
         self._try([*space.wholes, *(base for family in space.bases for base in family)], None)
-        for family, precisions in zip(space.bases, space.precisions, strict=True):
-            base = self._chosen(family)
-            if base is None or self._trials[base.key].feasible or not self._could_be_lighter(base):
+        for base, precisions in self._promising():
+            if self._trials[base.key].feasible or not self._could_be_lighter(base):
                 continue
             table = self._table_of(base)
             for precision in precisions if table is not None else ():
@@ -74,6 +73,18 @@ class Explorer:
             if table is None or self._wanting(base):
                 self._try(space.spare, None)
         return tuple(self._trials.values())
+
+    def _promising(self) -> list[tuple[Candidate, tuple[Precision, ...]]]:
+        """Return each family's base with its precisions; what another beats in weight and in error waits for that."""
+        pairs = zip(self._space.bases, self._space.precisions, strict=True)
+        found = [(base, precisions) for family, precisions in pairs if (base := self._chosen(family)) is not None]
+        trials = [self._trials[base.key] for base, _ in found]
+
+        def beaten(base: Candidate) -> int:
+            own = self._trials[base.key]
+            return sum(one.cost < own.cost and one.sqnr_db > own.sqnr_db for one in trials)
+
+        return sorted(found, key=lambda pair: beaten(pair[0]))
 
     def _chosen(self, family: Sequence[Candidate]) -> Candidate | None:
         """Return the base to start from: within the budget if one is, else that with the least error."""

@@ -21,7 +21,7 @@ from toolkit.search import entries
 from toolkit.search.reports import Outcome
 from toolkit.search.trail import Trail
 from toolkit.search.values import Sensitivity
-from toolkit.search.workshop import Bench, built
+from toolkit.search.workshop import Bench
 from toolkit.stages import comparing, packager
 from toolkit.stages import data as datasets
 from toolkit.stages.comparing import Result, Standard
@@ -58,7 +58,7 @@ def write(bench: Bench, trail: Trail, winners: Sequence[Outcome], known: Sensiti
         ids = {(one.trial.target, one.trial.key): one.model_id for one in winners}
         staged = bench.work / "staged"
         shutil.rmtree(staged, ignore_errors=True)
-        models = [_certified_file(bench, outcome, tools) for outcome in winners]
+        models = [_certified_file(outcome) for outcome in winners]
         made = _packaged(bench.order, trail, models, staged, tools)
         checked = tuple(
             _entry(entry, outcome, trail, *_checked(bench, model, tools, staged))
@@ -79,12 +79,11 @@ def write(bench: Bench, trail: Trail, winners: Sequence[Outcome], known: Sensiti
     shutil.rmtree(bench.work, ignore_errors=True)
 
 
-def _certified_file(bench: Bench, outcome: Outcome, tools: Tools) -> QuantizedModel:
-    model = built(bench.order, outcome.candidate, tools)
-    if model.blob.sha256 != outcome.certified.sha256:
+def _certified_file(outcome: Outcome) -> QuantizedModel:
+    model = outcome.model
+    if model is None or model.blob.sha256 != outcome.certified.sha256:
         raise ModelError(
-            f"The build of {outcome.model_id} is not the file that was certified: {model.blob.sha256[:12]} rather than "
-            f"{outcome.certified.sha256[:12] or 'none'}.",
+            f"The build of {outcome.model_id} is not the file that was certified, {outcome.certified.sha256[:12]}.",
             hint="The same command again certifies the file that it ships.",
         )
     return model

@@ -20,7 +20,7 @@ from toolkit.search.costs import LayerTable, Weigh, ordered, table_of
 from toolkit.search.explorer import Explorer, Space, again, chain
 from toolkit.search.reports import Outcome, found_of
 from toolkit.search.requests import SearchRequest
-from toolkit.search.spaces import BASE, space_of
+from toolkit.search.spaces import BASE, WEIGHTS, space_of
 from toolkit.search.trail import Book, Certified, Chain, Ordering, Trial
 from toolkit.search.values import Sensitivity
 from toolkit.search.workshop import Bench, Workshop
@@ -29,20 +29,23 @@ from toolkit.stages import importer
 
 @dataclass(slots=True, kw_only=True)
 class Hunt:
-    """The search of all targets, which share one sensitivity; ``tried`` are their candidates by key."""
+    """The search of all targets, which share the sensitivity of a recipe; ``tried`` are their candidates by key.
+
+    ``studied`` holds by recipe what its layers cost, or why that cannot be told.
+    """
 
     request: SearchRequest
     bench: Bench
     book: Book
     tools: Tools
-    known: Sensitivity | str | None = None
+    studied: dict[str, Sensitivity | str] = field(default_factory=dict)
     tried: dict[str, Candidate] = field(default_factory=dict)
 
     def of_target(self, target: str) -> Outcome | None:
         """Search one target and write down how it ended; return what is to be shipped, if anything."""
         shop = Workshop(self.bench, self.book, self.tools)
         space = space_of(target, self.request, self.bench.weigh)
-        explorer = Explorer(space, shop.try_all, lambda base: self._table(base, shop))
+        explorer = Explorer(space, shop.try_all, lambda base: self.table(base, shop))
         trials = explorer.explore()
         self.tried |= explorer.tried
         trials = self._chained(target, trials, space)
@@ -56,13 +59,14 @@ class Hunt:
         return Outcome(candidate=self.tried[found.key], trial=trial, certified=certified, found=found)
 
     def sealed(self, outcome: Outcome) -> Outcome:
-        """Return an outcome with the certificate of the very file that is to be shipped.
+        """Return an outcome with the very file that is to be shipped, and its certificate.
 
         Raises:
             ModelError: the file cannot be made, or is not within the budget.
         """
         shop = Workshop(self.bench, self.book, self.tools)
-        return dataclasses.replace(outcome, certified=shop.seal(outcome.candidate, outcome.certified))
+        model, certified = shop.seal(outcome.candidate, outcome.certified)
+        return dataclasses.replace(outcome, certified=certified, model=model)
 
     def _chained(self, target: str, trials: tuple[Trial, ...], space: Space) -> tuple[Trial, ...]:
         """Write down what to certify, unless that was done; return the trials with all of these among them."""
@@ -85,13 +89,11 @@ class Hunt:
                 break
         return shown
 
-    def _table(self, base: Candidate, shop: Workshop) -> LayerTable | None:
+    def table(self, base: Candidate, shop: Workshop) -> LayerTable | None:
         """Return the costs of a target's layers; what cannot be told is told, and ends no search."""
-        if self.known is None:
-            self.known = self._studied()
         assert self.bench.order.data is not None
         found = table_of(
-            self.known,
+            self._study(WEIGHTS if base.base.name == WEIGHTS else BASE),
             importer.float_model(self.bench.order.source, base.target, self.tools),
             lambda use: self._with_build(base, shop, use),
             self.bench.order.data,
@@ -109,12 +111,14 @@ class Hunt:
         with tempfile.TemporaryDirectory(dir=self.bench.work, prefix="layers-") as scratch:
             return use(shop.build(base, Path(scratch)))
 
-    def _studied(self) -> Sensitivity | str:
-        try:
-            return sensitivity.study(self.bench.order, load_recipe(BASE), self.tools)
-        except (ModelError, DataError, SettingsError, ChildFailed) as error:
-            process.give_up_if_ending()
-            return error.message
+    def _study(self, recipe: str) -> Sensitivity | str:
+        if recipe not in self.studied:
+            try:
+                self.studied[recipe] = sensitivity.study(self.bench.order, load_recipe(recipe), self.tools)
+            except (ModelError, DataError, SettingsError, ChildFailed) as error:
+                process.give_up_if_ending()
+                self.studied[recipe] = error.message
+        return self.studied[recipe]
 
 
 def _ordering(base: Candidate, table: LayerTable) -> Ordering:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from toolkit.core.artifacts import QuantizedModel
 from toolkit.search import evidence
 from toolkit.search.candidates import SEARCHED, Candidate
 from toolkit.search.costs import Weigh
@@ -16,12 +17,13 @@ from toolkit.search.trail import Certified, Found, Trial
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What is to be shipped for one target."""
+    """What is to be shipped for one target; ``model`` is the file that ``certified`` speaks of, once it is made."""
 
     candidate: Candidate
     trial: Trial
     certified: Certified
     found: Found
+    model: QuantizedModel | None = None
 
     @property
     def model_id(self) -> str:

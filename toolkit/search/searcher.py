@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from toolkit.search.hunting import Hunt
 from toolkit.search.parts import SplitJob
 from toolkit.search.reports import round_up
 from toolkit.search.requests import AGREEMENT, SearchRequest
-from toolkit.search.spaces import BASE, space_of
+from toolkit.search.spaces import BASE, WEIGHTS, space_of
 from toolkit.search.trail import Book, Trail
 from toolkit.search.values import Sensitivity
 from toolkit.search.workshop import Bench
@@ -54,18 +56,42 @@ def search(request: SearchRequest, tools: Tools, seen: Seen = lambda _: None) ->
         ModelError: the model cannot be used.
         DataError: the data cannot, or is too little to certify anything; the number needed is said.
         SettingsError: the budget is 0, or a setting is not valid.
-        OutputError: the folder holds something else, or there is nothing to resume.
+        OutputError: the folder holds something else, or there is nothing to resume, or another search fills it now.
     """
     found = opened(request, tools, seen)
     if isinstance(found, Trail):
         seen(found)
         return found
+    with _alone_in(found.bench.work):
+        return _searched(request, found, tools)
+
+
+@contextmanager
+def _alone_in(work: Path) -> Iterator[None]:
+    """Keep a second search out of a folder; the lock is gone with the process, however that ends."""
+    import filelock
+
+    lock = store.lock_of(work / "running")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise OutputError(
+            f"Another palmtop is searching in {work.parent}.", hint="Wait for it, or choose another folder with -o."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _searched(request: SearchRequest, found: Opened, tools: Tools) -> Trail:
     _tell_samples(found.book.trail, tools)
     _warm_up(found.bench.order, tools)
     hunt = Hunt(request=request, bench=found.bench, book=found.book, tools=tools)
     winners = tuple(one for target in request.targets if (one := hunt.of_target(target)) is not None)
     winners = tuple(hunt.sealed(one) for one in winners)
-    known = hunt.known if isinstance(hunt.known, Sensitivity) else None
+    studied = [hunt.studied[name] for name in (BASE, WEIGHTS) if name in hunt.studied]
+    known = next((one for one in studied if isinstance(one, Sensitivity)), None)
     folder.write(found.bench, found.book.trail, winners, known, tools)
     return found.book.trail
 
@@ -117,14 +143,17 @@ def study(request: SearchRequest, tools: Tools) -> Sensitivity:
 
 
 def _claim(request: SearchRequest) -> Claim:
+    if not math.isfinite(request.max_drop):
+        raise SettingsError(f"A budget of {request.max_drop} is no number.", hint="--max-drop 0.01 means one point.")
     if request.max_drop <= 0:
         raise SettingsError(
             f"A budget of {request.max_drop:g} cannot be shown with any number of samples.",
             hint="Allow some drop: --max-drop 0.005 means half a point.",
         )
     low, high = request.metric_range
-    if not high > low:
-        raise SettingsError(f"The metric's range of {low:g} to {high:g} is empty.", hint="--metric-range LOW,HIGH.")
+    if not (high > low and math.isfinite(high - low)):
+        said = f"The metric's range of {low:g} to {high:g} is empty or has no end."
+        raise SettingsError(said, hint="--metric-range LOW,HIGH.")
     if request.max_drop >= high - low:
         raise SettingsError(f"A budget of {request.max_drop:g} allows any build: the metric spans {high - low:g}.")
     return Claim(max_drop=request.max_drop, confidence=request.confidence, reach=high - low)
@@ -244,12 +273,13 @@ def _check_enough(count: int, data: DataRef, request: SearchRequest, claim: Clai
         return
     best = evidence.certify(np.zeros(count), claim).high
     wanted = "no number" if least is None else f"{least}"
-    share = count / max(data.count, 1)
-    total = "" if least is None else f"Give about {round(least / share + 0.5)} labelled samples in all, or "
+    share = max(count, 1) / max(data.count, 1)
+    more = "" if least is None else f"Give about {round(least / share + 0.5)} labelled samples in all."
+    allow = f"--max-drop {round_up(best)} can be shown with these." if best < claim.reach else ""
     raise DataError(
         f"{count} samples to certify by cannot show a drop of at most {claim.max_drop:g} at {claim.confidence:.0%}: "
         f"that takes {wanted}, even of a build that loses none.",
-        hint=f"{total}allow --max-drop {round_up(best)}; --certify-share sets more of the {data.count} apart.",
+        hint=" ".join(filter(None, (more, allow, f"--certify-share sets more of the {data.count} apart."))),
     )
 
 
@@ -313,4 +343,4 @@ def _warm_up(order: Order, tools: Tools) -> None:
     """Convert and calibrate each target once, where all hear of it: trials then take both from the cache."""
     builds = tuple(build for build in order.builds if build.recipe.name == BASE)
     calibrator.calibrate(importer.convert(dataclasses.replace(order, builds=builds), tools), tools)
-    news(tools, builds, "done")
+    news(tools, order.builds, "done")

@@ -100,6 +100,7 @@ def measure(base: CalibratedModel, data: DataRef, recipe: Recipe, tools: Tools) 
     return Sensitivity(
         model_sha256=base.base.blob.sha256,
         recipe=recipe.name,
+        weight_bits=recipe.weight_bits,
         samples=min(SAMPLES, data.count),
         layers=ranked,
         confirmed=tuple(dataclasses.replace(one, layer=names[one.layer]) for one in confirmed),

@@ -14,6 +14,8 @@ from toolkit.stages.order import target_of
 BASE = "static-int8"
 RANGE_METHODS = ("percentile", "mse", "entropy")
 """Tried beside the recipe's own."""
+WEIGHTS = "weight-int8"
+"""8-bit weights, float arithmetic: the other recipe whose layers are measured one by one."""
 _SMALLER = ("weight-int4", "weight-int4-block", "lut-4bit")
 _WHOLES = ("float16",)
 _SPARE = ("static-int8-act16",)
@@ -29,16 +31,16 @@ def space_of(target: str, request: SearchRequest, weigh: Weigh) -> Space:
     static = load_recipe(BASE)
     variants = [static, *(named(static, range_method=one) for one in RANGE_METHODS if one != static.range_method)]
     variants.append(named(static, granularity="tensor"))
-    weights = [] if request.integer_only or weigh.measured is not None else [load_recipe(one) for one in _SMALLER]
-    wholes = [load_recipe(one) for one in (*_WHOLES, *(() if request.integer_only else ("weight-int8",)))]
-    families = (_candidates(target, variants, weigh), _candidates(target, weights, weigh))
-    others = _candidates(target, wholes, weigh)
+    smaller = [] if request.integer_only or weigh.measured is not None else [load_recipe(one) for one in _SMALLER]
+    weights = [] if request.integer_only else [load_recipe(WEIGHTS)]
+    families = tuple(_candidates(target, recipes, weigh) for recipes in (variants, weights, smaller))
+    others = _candidates(target, [load_recipe(one) for one in _WHOLES], weigh)
     if not any((*families, others)):
         weigh.check_knows(target, BASE)
     return Space(
         target=target,
         bases=families,
-        precisions=(_precisions(families[0], weigh), ("int8",)),
+        precisions=(*(_precisions(family, weigh) for family in families[:2]), ("int8",)),
         wholes=others,
         spare=_candidates(target, [load_recipe(one) for one in _SPARE], weigh),
         weigh=weigh,

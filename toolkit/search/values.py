@@ -45,13 +45,14 @@ class Sensitivity:
 
     ``model_sha256`` names the float artefact that was measured, ``samples`` how many samples it saw. ``confirmed``
     holds real single-layer builds of the top of the list, in its order. ``left_out`` are layers with weights that the
-    recipe leaves alone or that cannot be simulated, each with the reason.
+    recipe leaves alone or that cannot be simulated, each with the reason. ``weight_bits`` are the recipe's.
     """
 
     model_sha256: str
     recipe: str
     samples: int
     layers: tuple[LayerCost, ...]
+    weight_bits: int = 8
     confirmed: tuple[Confirmed, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
 

@@ -92,6 +92,8 @@ class Workshop:
         return known
 
     def _trial(self, candidate: Candidate, table: LayerTable | None) -> Trial:
+        subject = f"{candidate.target}/{candidate.words}"
+        self._tools.emit(Event(subject=subject, phase="build", level="debug"))
         try:
             with tempfile.TemporaryDirectory(dir=self._bench.work, prefix="trial-") as scratch:
                 model = self.build(candidate, Path(scratch))
@@ -135,8 +137,8 @@ class Workshop:
             reason = failure_of(error).error
             return _uncertified(candidate, bench.parts.certification_count, reason)
 
-    def seal(self, candidate: Candidate, known: Certified) -> Certified:
-        """Make the build to ship, and return the certificate of this very file.
+    def seal(self, candidate: Candidate, known: Certified) -> tuple[QuantizedModel, Certified]:
+        """Make the build to ship, and return it with the certificate of this very file.
 
         Where the runtime's converter does not give the same file twice, the one to ship is certified on its own.
 
@@ -145,7 +147,7 @@ class Workshop:
         """
         model = built(self._bench.order, candidate, self._tools)
         if model.blob.sha256 == known.sha256:
-            return known
+            return model, known
         with tempfile.TemporaryDirectory(dir=self._bench.work, prefix="seal-") as scratch:
             shown = self._shown(candidate, model, Path(scratch))
         self._book.add(shown)
@@ -155,7 +157,7 @@ class Workshop:
                 f"budget: {_certified_words(shown)}.",
                 hint="Its converter gives another file each time; search with a larger --max-drop in another folder.",
             )
-        return shown
+        return model, shown
 
     def _shown(self, candidate: Candidate, model: QuantizedModel, scratch: Path) -> Certified:
         """Run a build over every sample that certifies, and say what that shows of this file."""

@@ -141,6 +141,8 @@ def _end(pool: ThreadPoolExecutor, futures: Sequence[Future[B | Failure]]) -> No
     """Leave nothing running; where all is done there is nothing to do."""
     pool.shutdown(wait=False, cancel_futures=True)
     left = {future for future in futures if not future.done()}
+    if not left:
+        return  # where this is a part of other work, that goes on
     with process.ending():
         while left:
             process.end_all()

@@ -77,6 +77,9 @@ def test_the_worst_layers_are_drawn_with_their_real_builds():
     assert float(per_byte.rows[0][2]) == round(6.2 / 3.0, 2)  # 3 kB more than in 8 bits
     assert float(per_time.rows[0][2]) == round(6.2 / 541.0, 4)
     assert trail.title == "The search on onnx"
+    four_bits = dataclasses.replace(SENSITIVITY, weight_bits=4)
+    _, per_byte, _ = precision.charts(document_of(run_with(four_bits, None)))
+    assert float(per_byte.rows[0][2]) == round(6.2 / 3.5, 2)  # 3.5 kB more than in 4 bits
 
 
 def test_the_trail_keeps_the_order_and_lists_what_could_not_be_built():

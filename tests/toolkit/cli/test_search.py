@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
+import shlex
 from pathlib import Path
 
 import click
 import pytest
 from rich.console import Console as Rich
 
-from toolkit.cli import search
+from toolkit.cli import quantize, search
 from toolkit.cli._search_view import SearchView, front
 from toolkit.cli.console import Console
+from toolkit.core.artifacts import Preprocess
 from toolkit.core.errors import UsageError
 from toolkit.core.events import Event
 from toolkit.search.requests import SearchRequest
 from toolkit.search.trail import Certified, Found, Trail, Trial
+from toolkit.stages.requests import QuantizeRequest
 
 
 def trial(words: str, size: int, expected: float, verdict: str, target: str = "onnx") -> Trial:
@@ -144,16 +148,51 @@ def test_the_page_says_what_was_found_and_how_to_make_it_again() -> None:
     said = shown(trail(FOUND))
     assert "static-int8, 4 in float16" in said
     assert "1.10×" in said
-    assert "palmtop quantize -r m-search/recipe-onnx.toml" in said
+    assert "palmtop quantize m.onnx -d d.npz --samples 128 -t onnx -r m-search/recipe-onnx.toml" in said
     assert "Next: palmtop bench m-search" in said
     assert json.loads(shown(trail(FOUND), as_json=True))["found"][0]["size_bytes"] == 1100
     assert search.fault_of(trail(FOUND)) is None
+
+
+def test_the_command_that_makes_a_build_again_can_be_given_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = SearchRequest(
+        model=Path("my m.onnx"),
+        out=Path("out"),
+        data="d.npz",
+        targets=("onnx",),
+        preprocess=Preprocess(resize=(8, 9), colour="gray", scale=1 / 255, mean=(0.5,), layout="nchw"),
+        shapes={"x": (1, 8, 8, 1)},
+    )
+    words = shlex.split(search.again_words(request, "onnx"))
+    assert words[:2] == ["palmtop", "quantize"]
+    asked: list[QuantizeRequest] = []
+
+    @click.command()
+    @quantize.quantize_options
+    def probe(request: QuantizeRequest) -> None:
+        asked.append(request)
+
+    probe.main(words[2:], standalone_mode=False)
+    (again,) = asked
+    assert (again.model, again.data, again.samples, again.targets) == (request.model, "d.npz", 128, ("onnx",))
+    assert (again.recipes, again.shapes) == (("out/recipe-onnx.toml",), request.shapes)
+    assert again.preprocess == request.preprocess
 
 
 def test_the_page_says_where_the_figures_behind_an_estimate_are_from() -> None:
     timed = dataclasses.replace(trail(FOUND), objective="latency", place="sdk (emulator)")
     assert "Latency is estimated from whole builds on sdk (emulator)" in " ".join(shown(timed).split())
     assert "estimated" not in shown(trail(FOUND))
+    quick = dataclasses.replace(FOUND, cost=2_340_000.0)
+    assert "2.34 ms" in shown(dataclasses.replace(timed, found=(quick,)))
+    page = io.StringIO()
+    view = SearchView()
+    view.see(timed)
+    Rich(file=page, width=140, color_system=None).print(view.draw(3.0, 20))
+    assert "latency, estimated" in page.getvalue()
 
 
 def test_a_runtime_without_a_build_ends_with_4_and_says_what_helps() -> None:
@@ -161,9 +200,15 @@ def test_a_runtime_without_a_build_ends_with_4_and_says_what_helps() -> None:
     assert fault is not None
     assert fault.exit_code == 4
     assert "for tflite is certified to lose at most 0.01" in fault.message
-    assert "nearest is float16, at most 0.0310" in fault.hint
+    assert "nearest is float16, of which a certificate may say at most 0.0310." in fault.hint
     assert "--max-drop 0.031 may do" in fault.hint
     assert "no such build" in shown(trail(FOUND, NONE))
+    told = dataclasses.replace(NONE, target="onnx", nearest=FOUND.key, nearest_high=0.03121)
+    assert "loses at most 0.0313." in str(search.fault_of(trail(told)).hint)  # bounds are rounded up
+    endless = dataclasses.replace(NONE, nearest_high=math.inf)
+    assert "nearest is float16.\n" in str(search.fault_of(trail(endless)).hint)
+    nothing = Found(target="coreml", advice=("No candidate could be built or run: no.",))
+    assert search.fault_of(trail(nothing)).hint == "coreml: No candidate could be built or run: no."
 
 
 def test_the_picture_shows_what_runs_and_what_nothing_beats() -> None:
@@ -179,6 +224,16 @@ def test_the_picture_shows_what_runs_and_what_nothing_beats() -> None:
     assert "4 candidates on 256 samples" in said
     assert "static-int8, 9 in float16" not in said  # the one with 4 layers is lighter and loses less
     assert [one.words for one in front(trail(), "onnx")] == ["static-int8", "static-int8, 4 in float16", "float16"]
+    view.take(Event(subject="onnx/float", phase="verify", done=64, total=64), 3.5)  # all of it: it runs no more
+    for place in range(4):
+        view.take(Event(subject=f"a/{place}", phase="try"), 3.6)
+    view.take(Event(subject="onnx/static-int8", phase="try", done=48, total=64), 3.7)
+    drawn.print(view.draw(3.8, 20))
+    latest = page.getvalue().rpartition("budget")[2]
+    assert "48/64" in latest
+    assert "a/3" in latest
+    assert "a/0" not in latest  # the longest without news
+    assert "onnx/float" not in latest
     view.take(Event(subject="onnx/static-int8", phase="noted"), 4.0)
     page.truncate(0)
     drawn.print(view.draw(5.0, 3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,21 +34,10 @@ def weights(fragile: tuple[str, ...] = FRAGILE) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def ladder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Install the plug-in for this process and its children; return a folder for models and data."""
-    info = tmp_path / "site" / "ladder_plugin-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ladder-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[palmtop.sources]\nladder = ladder_source\n\n[palmtop.targets]\nladder = ladder_target\n"
-    )
-    places = [str(tmp_path / "site"), str(PLUG)]
-    for place in reversed(places):
-        monkeypatch.syspath_prepend(place)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*places, os.environ.get("PYTHONPATH", "")]))
-    folder = tmp_path / "work"
-    folder.mkdir()
-    return folder
+def ladder(plugged: Callable[[str, Path, str], Path]) -> Path:
+    """Install the plug-in; return a folder for models and data."""
+    registered = "[palmtop.sources]\nladder = ladder_source\n\n[palmtop.targets]\nladder = ladder_target\n"
+    return plugged("ladder", PLUG, registered)
 
 
 @pytest.fixture

@@ -115,6 +115,27 @@ def test_gives_back_what_is_not_needed() -> None:
     assert {*explorer.tried[explorer.best.key].choices} == {"needed"}
 
 
+def test_a_base_that_is_lighter_and_nearer_goes_first_and_bounds_the_others() -> None:
+    class Two(Model):
+        """The weights' base has half the noise and fewer bytes."""
+
+        def left(self, candidate: Candidate) -> float:
+            return super().left(candidate) * (0.5 if candidate.base.name == "weight-int8" else 1.0)
+
+        def size(self, candidate: Candidate) -> int:
+            return super().size(candidate) - (100 if candidate.base.name == "weight-int8" else 0)
+
+    model = Two({f"l{index:02}": 1.0 for index in range(8)}, bound=1.0)
+    static, weights = (Candidate(target="onnx", base=load_recipe(name)) for name in ("static-int8", "weight-int8"))
+    explorer = explored(model, bases=((static,), (weights,)), precisions=(("float16",), ("float16",)))
+    mixed = [one.base.name for one in explorer.tried.values() if one.choices]
+    assert mixed[0] == "weight-int8"
+    assert explorer.best is not None
+    best = explorer.tried[explorer.best.key]
+    assert (best.base.name, len(best.choices)) == ("weight-int8", 6)
+    assert all(model.size(one) <= model.size(best) for one in explorer.tried.values() if one.base == static.base)
+
+
 def test_tries_no_more_than_it_may_and_never_what_is_heavier_than_the_best() -> None:
     noise = {f"l{index:02}": 1.0 for index in range(64)}
     few = explored(Model(noise, bound=0.5), trials=6)
@@ -196,9 +217,12 @@ def test_a_candidate_is_made_again_from_its_trial() -> None:
 
 
 @pytest.mark.parametrize("target", ["onnx", "tflite", "coreml"])
-def test_every_target_takes_a_layer_in_16_bit_floats(target: str) -> None:
+def test_every_target_takes_a_layer_in_floats(target: str) -> None:
     module = target_of(target)
     assert obstacle(module, Candidate(target=target, base=STATIC).with_layers(["x"], "float16")) is None
+    weights = Candidate(target=target, base=load_recipe("weight-int8"))
+    floats = "float32" if target == "coreml" else "float16"  # Core ML stores all float weights as it computes
+    assert obstacle(module, weights.with_layers(["x"], floats)) is None
 
 
 def test_certificates_hold_in_at_least_95_of_100_repeated_searches() -> None:

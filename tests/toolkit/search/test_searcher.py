@@ -113,7 +113,16 @@ def test_says_what_is_nearest_where_no_build_is_within_the_budget(
 def test_what_is_certified_is_what_ships_in_the_order_written_down(asked: Asked, tools: Tools) -> None:
     """An interrupted search keeps to its chain, and certifies anew a file that is not the certified one."""
     request = asked(jobs=1, trials=2, fragile=())
-    first = pipeline.search(request, tools)
+    refused: list[str] = []
+
+    def search_too(trail: Trail) -> None:
+        if not refused:
+            with pytest.raises(OutputError) as told:
+                pipeline.search(request, tools)
+            refused.append(told.value.message)
+
+    first = pipeline.search(request, tools, search_too)
+    assert refused == [f"Another palmtop is searching in {request.out}."]
     (chain,) = first.chains
     assert len(first.trials) == 2
     assert [one.key for one in first.certified] == [*chain.keys[: len(first.certified)]]
@@ -158,6 +167,10 @@ def test_a_target_that_the_run_never_measured_is_named_before_anything_is_built(
 def test_refuses_before_it_builds(asked: Asked, tools: Tools) -> None:
     with pytest.raises(SettingsError, match="budget of 0"):
         pipeline.search(asked(max_drop=0.0), tools)
+    with pytest.raises(SettingsError, match="nan is no number"):
+        pipeline.search(asked(max_drop=float("nan")), tools)
+    with pytest.raises(SettingsError, match="has no end"):
+        pipeline.search(asked(metric_range=(0.0, float("inf"))), tools)
     with pytest.raises(DataError, match="30 samples to certify by cannot show") as told:
         pipeline.search(asked(count=60, samples=10), tools)
     assert "200 labelled samples in all" in told.value.hint

@@ -11,13 +11,15 @@ import pytest
 import recipe_jobs
 import sensitivity_jobs
 
-from toolkit.core import isolation, sampling
+from toolkit import pipeline
+from toolkit.core import isolation, manifest, sampling
 from toolkit.core.artifacts import Preprocess
 from toolkit.core.errors import DataError, ModelError, SettingsError
 from toolkit.core.recipe import load_recipe
 from toolkit.core.store import Store
-from toolkit.search import costs, entries, identity, sensitivity
+from toolkit.search import costs, entries, identity, sensitivity, spaces
 from toolkit.search.candidates import Candidate
+from toolkit.search.requests import SearchRequest
 from toolkit.search.values import LayerCost, Sensitivity, gains_db
 from toolkit.search.workshop import built
 from toolkit.stages import data as datasets
@@ -233,12 +235,47 @@ def test_gains_follow_from_adding_up_the_noise():
 
 def test_build_json_keeps_each_layer_with_its_gain():
     layers = (cost("a", 11.0, latency_ns=5e3), cost("b", 20.0))
-    found = Sensitivity(model_sha256="", recipe="static-int8", samples=4, layers=layers, confirmed=())
+    found = Sensitivity(model_sha256="", recipe="static-int8", samples=4, layers=layers, weight_bits=4)
 
     entry = entries.sensitivity_entry(found)
 
     assert [(layer.layer, layer.latency_ns) for layer in entry.layers] == [("a", 5e3), ("b", None)]
     assert entry.layers[0].gain_db > entry.layers[1].gain_db > 0
+    assert entry.weight_bits == 4
+
+
+def test_a_search_of_a_real_net_goes_by_its_sensitivity(uneven, tools, tmp_path, monkeypatch):
+    monkeypatch.setattr(spaces, "RANGE_METHODS", ())  # fewer recipes to wait for
+    monkeypatch.setattr(spaces, "_WHOLES", ())  # scales weigh more than the weights of so small a net
+    isolation.isolate(tools, 60, sensitivity_jobs.write_scored, uneven, 400, tmp_path / "scored.npz")
+    request = SearchRequest(
+        model=uneven,
+        out=tmp_path / "out",
+        data=str(tmp_path / "scored.npz"),
+        targets=("onnx",),
+        metric="sensitivity_jobs:close_enough",
+        max_drop=0.12,
+        samples=20,
+        trials=4,
+        jobs=1,
+        integer_only=True,
+    )
+
+    trail = pipeline.search(request, tools)
+
+    plain = next(one for one in trail.trials if one.recipe == "static-int8" and not one.layers)
+    assert not plain.feasible
+    (ordering,) = trail.orderings
+    assert ordering.basis == "sensitivity of 7 layers over 16 samples"
+    assert len(ordering.layers) == 7
+    assert any(one.layers for one in trail.trials)
+    (found,) = trail.found
+    assert found.key, [(one.words, one.sqnr_db, one.n, one.lost, one.verdict) for one in trail.trials]
+    shipped = manifest.read(request.out)
+    assert [one.verdict for one in shipped.builds] == ["pass"]
+    assert shipped.sensitivity is not None
+    assert {one.layer for one in shipped.sensitivity.layers} == {*ordering.layers}
+    assert len(shipped.search.trials) == len(trail.trials)
 
 
 @pytest.mark.slow
