@@ -1,6 +1,8 @@
 """What `palmtop tune` wins back: top-1 of ordinary builds before and after it, on all three targets.
 
-    python benchmarks/tune.py [FOLDER [EPOCHS]]
+    python benchmarks/tune.py [FOLDER [EPOCHS [RECIPE...]]]
+
+With recipes named, only their rows of the first table are printed.
 
 Model: the network of `palmtop demo digits` at half the width, trained here on the 4,000 digits of its training split
 with noise of standard deviation 0.45 of the pixel range. Quantized to 8-bit weights and activations (`static-int8`) and
@@ -111,22 +113,21 @@ def by_id(manifest):
     return {entry.id: entry for entry in manifest.builds}
 
 
-def accuracy_table(model: Path, folder: Path, epochs: int) -> None:
-    plain = by_id(build(model, RECIPES, folder, folder / "plain"))
-    print("| recipe | target | float | before | after | gain, 95 % | n | epochs, seconds |")
-    print("|---|---|---|---|---|---|---|---|")
-    for recipe in RECIPES:
+def accuracy_table(model: Path, folder: Path, epochs: int, recipes: tuple[str, ...]) -> None:
+    print("| recipe | target | float | before | after | gain, 95 % | n | best epoch | epochs, seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for recipe in recipes:
+        plain = by_id(build(model, (recipe,), folder, folder / f"plain-{recipe}"))
         tuned, made, seconds = tune(model, folder, folder / f"tuned-{recipe}", recipe=recipe, epochs=epochs)
         after = by_id(build(tuned, (recipe,), folder, folder / f"after-{recipe}"))
         for name, entry in after.items():
             old = plain[name]
             print(
                 f"| {recipe} | {entry.target} | {old.score.float_value:.3f} | {old.score.value:.3f} | "
-                f"{entry.score.value:.3f} | {gain(old, entry)} | {entry.score.n} | "
+                f"{entry.score.value:.3f} | {gain(old, entry)} | {entry.score.n} | {made.best_epoch} | "
                 f"{made.history[-1].epoch}, {seconds:.0f} |",
                 flush=True,
             )
-        print(f"{made.metric} simulated: {made.history[0].score} -> best epoch {made.best_epoch}", file=sys.stderr)
 
 
 def sparse_bytes(package: Path, out: Path) -> int:
@@ -180,14 +181,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(scratch)
         epochs = int(sys.argv[2]) if len(sys.argv) > 2 else 8
+        recipes = tuple(sys.argv[3:])
         folder.mkdir(parents=True, exist_ok=True)
         write_data(folder)
         if not (folder / "digits.keras").exists():
             import tune as this
 
             isolation.isolate(tools(), 1800, this.train, folder, folder / "digits.keras")
-        accuracy_table(folder / "digits.keras", folder, epochs)
-        size_table(folder / "digits.keras", folder, epochs)
+        accuracy_table(folder / "digits.keras", folder, epochs, recipes or RECIPES)
+        if not recipes:
+            size_table(folder / "digits.keras", folder, epochs)
 
 
 if __name__ == "__main__":

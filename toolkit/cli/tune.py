@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,11 @@ FIELDS = (
     *("sparsity", "clusters", "patience", "samples", "out", "resume", "shapes", "preprocess"),
 )
 
+_FAR_WORSE = 2.0
+"""Times the loss of the model as it came."""
+_LONG = 8
+"""Digits after which a number is looked at whether it is a fraction."""
+
 
 def _request(*, distill: bool, **fields: Any) -> TuneRequest:
     from toolkit.training.values import TuneRequest
@@ -96,59 +102,98 @@ def command(request: TuneRequest, console: Console) -> None:
     from toolkit import pipeline
 
     tuned = pipeline.tune(request, console.tools())
-    console.result(tuned, lambda: _page(tuned, request.out))
+    console.result(tuned, lambda: _page(tuned, request))
 
 
-def _page(tuned: Tuned, out: Path) -> RenderableType:
+def _page(tuned: Tuned, request: TuneRequest) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
-    metric = tuned.metric or "score"
+    prunes = tuned.plan is not None and tuned.plan.sparsity > 0
     rows = [
         (
-            f"{entry.epoch}{' *' if entry.epoch == tuned.best_epoch else ''}",
+            f"{entry.epoch}{' *' if entry.epoch == tuned.best_epoch else '  '}",
             _number(entry.loss),
             _number(entry.held_out_loss),
-            _number(entry.score),
-            f"{entry.sparsity:.0%}",
+            *([_number(entry.score)] if tuned.metric else []),
+            *([f"{entry.sparsity:.0%}"] if prunes else []),
         )
         for entry in tuned.history
     ]
-    columns = ("epoch", "loss", "held-out loss", metric, "zeros")
-    shown = [table(*columns, rows=rows, right=columns)] if rows else []
-    return Group(*shown, *(Text(line) for line in _lines(tuned, out)))
+    columns = ["epoch", "loss", "held-out loss", *filter(None, [tuned.metric]), *(["zeros"] if prunes else [])]
+    shown: list[RenderableType] = (
+        [table(*columns, rows=rows, right=columns), Text("* the epoch that was kept")] if rows else []
+    )
+    return Group(*shown, *(Text(line) for line in _lines(tuned, request)))
 
 
-def _lines(tuned: Tuned, out: Path) -> list[str]:
+def _lines(tuned: Tuned, request: TuneRequest) -> list[str]:
     lines = [tuned.note] if tuned.note else []
     best = next((entry for entry in tuned.history if entry.epoch == tuned.best_epoch), None)
     if best is not None and tuned.metric and best.score is not None and tuned.float_score is not None:
         first = tuned.history[0].score
+        same = request.val is None and tuned.held_out_samples == tuned.train_samples
         lines.append(
-            f"{tuned.metric} of {tuned.held_out_samples} held-back samples, simulated: {_number(first)} before, "
-            f"{best.score:.4f} after, float model {tuned.float_score:.4f}."
+            f"{tuned.metric} of {tuned.held_out_samples} {'training' if same else 'held-back'} samples, simulated: "
+            f"{_number(first)} before, {best.score:.4f} after, float model {tuned.float_score:.4f}."
         )
     if best is not None and best.epoch == 0 and tuned.plan is not None and not tuned.plan.clusters:
         lines.append("No epoch was better than the model as it came: the float model computes what it did.")
+        lines += _advice(tuned, request)
+    elif best is not None:
+        lines.append(
+            f"`palmtop verify` holds builds of it against the tuned float model, whose own score may differ from that "
+            f"of {request.model}: for the drop from that one, compare scores with those of its builds."
+        )
     lines += _sizes(tuned)
     lines += [f"Not pruned: {name}: {why}." for name, why in tuned.left_alone.items()]
-    recipe = f" -r {tuned.plan.recipe.name}" if tuned.plan is not None else ""
-    return [*lines, f"Next: palmtop quantize {out / tuned.model} -d DATA{recipe}"]
+    return [*lines, f"Next: {_next(tuned, request)}"]
+
+
+def _advice(tuned: Tuned, request: TuneRequest) -> list[str]:
+    """Say what may help a training that made nothing better."""
+    first, last = tuned.history[0], tuned.history[-1]
+    if last.held_out_loss > _FAR_WORSE * first.held_out_loss:
+        return [f"It got far worse: --lr {request.rate:g} is too high. Try --lr {request.rate / 10:g} and -o NEW."]
+    if first.score is not None and tuned.float_score is not None and first.score >= tuned.float_score:
+        return [f"Rounding as {tuned.plan.recipe.name if tuned.plan else 'it'} does costs it no {tuned.metric} here."]
+    return ["A lower --lr, more epochs or more samples may help."]
+
+
+def _next(tuned: Tuned, request: TuneRequest) -> str:
+    """Return the command that builds the result, with what it must be told again."""
+    words = ["palmtop", "quantize", str(request.out / tuned.model), "-d", "DATA"]
+    words += ["-r", request.recipe] if tuned.plan is not None else []
+    for name, shape in request.shapes.items():
+        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    given, usual = request.preprocess, type(request.preprocess)()
+    for name in ("resize", "crop", "colour", "scale", "mean", "std", "layout"):
+        value = getattr(given, name)
+        if value != getattr(usual, name):
+            words += [f"--{name}", ",".join(map(_plain, value)) if isinstance(value, tuple) else _plain(value)]
+    return shlex.join(words)
+
+
+def _plain(value: object) -> str:
+    """Return an option's value as one would type it: 1/255 rather than its 17 digits."""
+    if isinstance(value, float) and len(str(value)) > _LONG and 1e-6 < value < 1 and 1 / round(1 / value) == value:
+        return f"1/{round(1 / value)}"
+    return str(value)
 
 
 def _sizes(tuned: Tuned) -> list[str]:
     found = tuned.weights
-    if found is None:
+    if found is None or tuned.plan is None or not (tuned.plan.sparsity or tuned.plan.clusters):
         return []
     packed, before = size_words(found.deflated), size_words(found.deflated_before)
     lines = [
         f"Weights in the recipe's bits: {size_words(found.raw)}; in a compressed download {packed}, {before} before."
     ]
-    if tuned.plan is not None and tuned.plan.sparsity and found.sparse is not None:
+    if tuned.plan.sparsity and found.sparse is not None:
         lines.append(
             f"Core ML's sparse form takes {size_words(found.sparse)} (computed, float16); TFLite and ONNX have none."
         )
-    if tuned.plan is not None and tuned.plan.clusters and found.table is not None:
+    if tuned.plan.clusters and found.table is not None:
         lines.append(f"Core ML's look-up tables take {size_words(found.table)} (computed); TFLite and ONNX have none.")
     return lines
 

@@ -215,6 +215,8 @@ class KerasNet:
         for name, (table, index) in tables.items():
             self._tables[name] = tf.constant(index)
             self._trained[_table_of(name)] = tf.Variable(table)
+            if not table.all():
+                self._masks[name] = tf.Variable((table[index] != 0).astype(np.float32))
         self._compiled.clear()
 
     def state(self) -> State:
@@ -277,8 +279,9 @@ class KerasNet:
         import tensorflow as tf
 
         if name in self._tables:
-            return tf.gather(self._trained[_table_of(name)], self._tables[name])
-        value = tf.convert_to_tensor(self._trained[name])
+            value = tf.gather(self._trained[_table_of(name)], self._tables[name])
+        else:
+            value = tf.convert_to_tensor(self._trained[name])
         return value * self._masks[name] if name in self._masks else value
 
     def _values_now(self, *, rounded: bool) -> list[tuple[Any, Any]]:

@@ -54,7 +54,11 @@ def run(course: Course, tuned: Tuned) -> Tuned:
         _begin(course)
         tuned = _noted(course, tuned, _measured(course, 0, 0.0, None))
     else:
-        course.trainee.restore(checkpoints.load(course.folder, tuned.history[-1].epoch))
+        last = tuned.history[-1].epoch
+        course.trainee.restore(checkpoints.load(course.folder, last))
+        course.emit(
+            Event(subject=f"epoch {last}", phase="noted", message="was done before: training goes on from there")
+        )
     for epoch in range(tuned.history[-1].epoch + 1, plan.epochs + 1):
         if _is_stuck(tuned, plan):
             break
@@ -107,7 +111,10 @@ def _in_question(course: Course) -> dict[str, Weight]:
 def _cluster(course: Course) -> None:
     entries = course.plan.clusters
     chosen = {name: weight for name, weight in _in_question(course).items() if weight.values.size > entries}
-    course.trainee.cluster({name: shrinking.table_of(weight.values, entries) for name, weight in chosen.items()})
+    pruned = course.plan.sparsity > 0
+    course.trainee.cluster(
+        {name: shrinking.table_of(weight.values, entries, pruned=pruned) for name, weight in chosen.items()}
+    )
 
 
 def _survey(course: Course) -> None:
@@ -139,7 +146,7 @@ def _epoch(course: Course, epoch: int) -> float:
             raise _diverged(course, epoch, step, loss)
         losses.append(loss)
         if step % max(1, steps // _SAID) == 0:
-            said = f"loss {np.mean(losses):.4g}"
+            said = f"loss {np.mean(losses):.4g}" if step else ""
             phase = f"epoch {epoch} of {plan.epochs}"
             course.emit(Event(subject="tune", phase=phase, message=said, done=step, total=steps))
     return float(np.mean(losses))
@@ -154,7 +161,7 @@ def _diverged(course: Course, epoch: int, step: int, loss: float) -> ModelError:
     return ModelError(
         f"The loss became {loss} in epoch {epoch}, step {step + 1}.",
         hint=f"{course.folder} keeps the state after epoch {epoch - 1}. Run the same command with --resume and a lower "
-        f"learning rate, such as --lr {course.plan.rate / 10:.0e}; it was {course.plan.rate:g}.",
+        f"learning rate, such as --lr {course.plan.rate / 10:.2g}; it was {course.plan.rate:g}.",
     )
 
 
@@ -180,7 +187,16 @@ def _noted(course: Course, tuned: Tuned, entry: EpochEntry) -> Tuned:
     best = min(_eligible(history, course.plan), key=lambda one: one.held_out_loss)
     tuned = dataclasses.replace(tuned, history=history, best_epoch=best.epoch)
     checkpoints.write(course.folder, entry.epoch, course.trainee.state(), tuned)
+    course.emit(Event(subject=f"epoch {entry.epoch}", phase="noted", message=_said_of(entry, course.aim.metric)))
     return tuned
+
+
+def _said_of(entry: EpochEntry, metric: str) -> str:
+    words = [] if entry.loss is None else [f"loss {entry.loss:.4g}"]
+    words.append(f"held-out loss {entry.held_out_loss:.4g}")
+    if entry.score is not None:
+        words.append(f"{metric} {entry.score:.4f}")
+    return ", ".join(words) + (" (the model as it came, rounded)" if entry.epoch == 0 else "")
 
 
 def _eligible(history: tuple[EpochEntry, ...], plan: Plan) -> tuple[EpochEntry, ...]:

@@ -123,11 +123,12 @@ class _Labels:
         return DataError(f"The labels of {self._ref.location} are not all of one shape: {why}")
 
 
-def with_outputs(part: Part, run: Callable[[Feeds], dict[str, Array]], size: int, folder: Path) -> Part:
+def with_outputs(part: Part, run: Callable[[Feeds], dict[str, Array]], size: int, folder: Path, emit: Emit) -> Part:
     """Run a model over all samples of a part and keep its outputs beside them."""
     writers: dict[str, RowWriter] = {}
     for places in part.batches(size):
         real = min(size, len(part) - int(places[0]))
+        emit(Event(subject="tune", phase="run the float model", done=int(places[0]), total=len(part)))
         for name, values in run(part.feeds(places)).items():
             if name not in writers:
                 writers[name] = RowWriter(folder / f"output{len(writers)}.npy", name, len(part))

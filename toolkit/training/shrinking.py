@@ -55,16 +55,17 @@ def zero_share(weights: Mapping[str, Weight]) -> float:
     return sum(int((values == 0).sum()) for values in chosen) / count if count else 0.0
 
 
-def table_of(values: Floats, entries: int) -> tuple[Floats, NDArray[np.int32]]:
+def table_of(values: Floats, entries: int, *, pruned: bool = False) -> tuple[Floats, NDArray[np.int32]]:
     """Group values around ``entries`` means by Lloyd's iteration from evenly spaced ones (IEEE Trans. IT 28/2, 1982).
 
-    Zeros, where pruning made many, keep an entry of their own, so that clustering does not undo it.
+    Zeros keep an entry of their own where there are many, or any that pruning made (``pruned``), so that clustering
+    does not undo it.
 
     Returns:
         The table [at most ``entries``], ascending, and the index of each value in its own shape.
     """
     flat = values.reshape(-1).astype(np.float64)
-    fixed = entries > 1 and (flat == 0).mean() > 1 / entries
+    fixed = entries > 1 and (flat == 0).mean() > (0 if pruned else 1 / entries)
     moving = flat[flat != 0] if fixed else flat
     count = entries - 1 if fixed else entries
     if len(np.unique(moving)) <= count:

@@ -183,6 +183,8 @@ class TorchNet:
         for name, (table, index) in tables.items():
             self._tables[name] = torch.from_numpy(index.astype(np.int64))
             self._trained[_table_of(name)] = torch.from_numpy(table.copy()).requires_grad_(True)
+            if not table.all():
+                self._masks[name] = torch.from_numpy((table[index] != 0).astype(np.float32))
 
     def state(self) -> State:
         plain: State = {f"value/{name}": value.detach().numpy().copy() for name, value in self._trained.items()}
@@ -265,8 +267,9 @@ class TorchNet:
     def _effective(self, name: str) -> Any:
         """Return a weight as it is before rounding."""
         if name in self._tables:
-            return self._trained[_table_of(name)][self._tables[name]]
-        value = self._trained.get(name, self._constants.get(name))
+            value = self._trained[_table_of(name)][self._tables[name]]
+        else:
+            value = self._trained.get(name, self._constants.get(name))
         return value * self._masks[name] if name in self._masks else value
 
     def _pass(

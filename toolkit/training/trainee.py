@@ -113,7 +113,10 @@ class Trainee(Protocol):
         """Hold the weights at zero where a mask is false, from now on."""
 
     def cluster(self, tables: Mapping[str, tuple[Floats, NDArray[np.int32]]]) -> None:
-        """Replace weights by a table [entries], which is trained from now on, and an index into it for each weight."""
+        """Replace weights by a table [entries], which is trained from now on, and an index into it for each weight.
+
+        An entry that is zero stays zero.
+        """
 
     def state(self) -> State:
         """Return all that a later process needs to go on exactly from here."""

@@ -34,6 +34,7 @@ def tune(request: TuneRequest, tools: Tools) -> Tuned:
     """
     preprocess.check(request.preprocess)
     plan = plan_of(request)
+    tools.emit(Event(subject="tune", phase="import"))
     source = _source(request, tools)
     if isinstance(source, str):
         return _converted(request, source, tools)
@@ -215,6 +216,8 @@ def _known(request: TuneRequest, plan: Plan, key: str) -> Tuned | None:
         OutputError: it holds something else.
     """
     out = request.out
+    if out.is_file():
+        raise OutputError(f"{out} is a file, not a folder.", hint="Choose another with -o.")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if out.is_dir() and {item.name for item in out.iterdir()} <= {checkpoints.FOLDER, work.ROWS}:
@@ -224,7 +227,7 @@ def _known(request: TuneRequest, plan: Plan, key: str) -> Tuned | None:
         raise OutputError(f"The output folder {out} is not empty.", hint="Choose another with -o.")
     if found.key != key or found.plan is None:
         raise FolderTaken(
-            f"The output folder {out} holds a training of another model, data, setting or palmtop.",
+            f"The output folder {out} holds another training: {_difference(found, request, plan)}.",
             hint="Choose another with -o; palmtop never overwrites one.",
         )
     numbers = {(one.rate, one.epochs, one.patience) for one in (found.plan, plan)}
@@ -240,6 +243,22 @@ def _known(request: TuneRequest, plan: Plan, key: str) -> Tuned | None:
             hint="Choose another with -o, or remove the folder.",
         )
     return found if len(numbers) == 1 else dataclasses.replace(found, finished=False)
+
+
+_NAMES = {"recipe": "recipe", "symmetric": "--target", "batch": "--batch", "seed": "--seed", "teacher": "--labels",
+          "output": "--output", "ranges": "--ranges", "sparsity": "--sparsity", "clusters": "--clusters"}  # fmt: skip
+
+
+def _difference(found: Tuned, request: TuneRequest, plan: Plan) -> str:
+    """Say in which way a folder's training is another, as far as its record tells."""
+    if found.plan is None:
+        return f"what came of {found.source}, which was trained elsewhere"
+    others = [words for name, words in _NAMES.items() if getattr(found.plan, name) != getattr(plan, name)]
+    if others:
+        return f"it was started with another {', '.join(others)}"
+    if found.source != str(request.model):
+        return f"it is of {found.source}"
+    return "the model, the data or how it is preprocessed changed since, or palmtop did"
 
 
 def _is_intact(out: Path, found: Tuned) -> bool:
@@ -279,7 +298,8 @@ def _trained(request: TuneRequest, job: TrainingJob, tools: Tools) -> Tuned:
     try:
         made = isolation.isolate(tools, TRAIN_S, work.train, job, tools.emit)
     except KeyboardInterrupt as error:
-        error.add_note(f"run the same command again to resume; {request.out} keeps every finished epoch")
+        if (job.out / FILE).is_file():
+            error.add_note(f"run the same command again to resume; {request.out} keeps every finished epoch")
         raise
     finally:
         shutil.rmtree(job.out / work.ROWS, ignore_errors=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.core import pins, store
 from toolkit.core.artifacts import Signature
-from toolkit.core.errors import ModelError, PalmtopError
+from toolkit.core.errors import ModelError, PalmtopError, SettingsError
 from toolkit.core.events import Emit, Event
 from toolkit.core.layers import choose
 from toolkit.core.ports import Feeds
@@ -36,10 +36,11 @@ def train(job: TrainingJob, emit: Emit) -> Tuned:
     Raises:
         ModelError: the model cannot be trained, or the loss diverged.
         DataError: the data does not fit.
-        SettingsError: a pattern of the recipe matches no layer.
+        SettingsError: a pattern of the recipe matches no layer, or the recipe keeps all of them in float.
     """
     emit(Event(subject="tune", phase="load"))
     trainee = _checked_trainee(job)
+    _check_weights(job, trainee)
     with room_at(job.out), _rows(job.out) as rows:
         course, tuned = _course(job, trainee, rows, emit)
         before = trainee.weights()
@@ -66,6 +67,21 @@ def _checked_trainee(job: TrainingJob) -> Trainee:
             hint="It holds something that palmtop's training cannot run; please report it with the model's layers.",
         ) from error
     return trainee
+
+
+def _check_weights(job: TrainingJob, trainee: Trainee) -> None:
+    weights = trainee.weights()
+    if not weights:
+        raise ModelError(
+            f"{job.source} has no layer whose weights are rounded, so there is nothing to train.",
+            hint="Build it with `palmtop quantize`: what is rounded of it, such as activations, has no weights.",
+        )
+    floats = rounding_of(job.plan.recipe, trainee).floats
+    if all(weight.layer in floats for weight in weights.values()):
+        raise SettingsError(
+            f"The recipe {job.plan.recipe.name} keeps every layer of {job.source} that has weights in float.",
+            hint="Choose one that rounds some: training makes up for that alone.",
+        )
 
 
 def _trainee(job: TrainingJob) -> Trainee:
@@ -98,11 +114,11 @@ def _course(job: TrainingJob, trainee: Trainee, rows: Path, emit: Emit) -> tuple
         return trainee.run(feeds, None)
 
     whole = material.lay_out(job.data, job.signature, rows / "train", emit)
-    whole = material.with_outputs(whole, run, batch, rows / "train")
+    whole = material.with_outputs(whole, run, batch, rows / "train", emit)
     train, held_out, note = material.split(whole) if job.val is None else (whole, whole, "")
     if job.val is not None:
         held_out = material.lay_out(job.val, job.signature, rows / "val", emit)
-        held_out = material.with_outputs(held_out, run, batch, rows / "val")
+        held_out = material.with_outputs(held_out, run, batch, rows / "val", emit)
     aim = goals.aim(plan, train, job.signature)
     if aim.metric == "top1" and held_out.labels is None:
         aim = dataclasses.replace(aim, metric="agreement") if not aim.by_labels else aim

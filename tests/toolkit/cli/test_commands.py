@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +25,15 @@ def built(onnx_model: Path, noise_npz: Path, tmp_path_factory: pytest.TempPathFa
     return out
 
 
-@pytest.fixture
-def labelled(built: Path, noise_npz: Path, tmp_path: Path) -> Callable[[bool], Path]:
-    """Give the noise the labels that the float model predicts, or labels that it never does."""
-
-    def make(right: bool) -> Path:
-        assert (
-            execute(
-                [
-                    "predict",
-                    str(built / _paths(built)["onnx-float32"]),
-                    "-i",
-                    str(noise_npz),
-                    "-o",
-                    f"{tmp_path}/y.npz",
-                    "-q",
-                ]
-            )
-            == 0
-        )
-        with np.load(tmp_path / "y.npz") as outputs:
-            best = outputs["y"].argmax(axis=1)
-        with np.load(noise_npz) as arrays:
-            np.savez(tmp_path / "labelled.npz", **arrays, labels=best if right else (best + 1) % 5)
-        return tmp_path / "labelled.npz"
-
-    return make
+@pytest.fixture(scope="session")
+def labelled(built: Path, noise_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The noise with the labels that the float model predicts."""
+    folder = tmp_path_factory.mktemp("labelled")
+    artefact, out = built / _paths(built)["onnx-float32"], folder / "y.npz"
+    assert execute(["predict", str(artefact), "-i", str(noise_npz), "-o", str(out), "-q"]) == 0
+    with np.load(out) as outputs, np.load(noise_npz) as arrays:
+        np.savez(folder / "labelled.npz", **arrays, labels=outputs["y"].argmax(axis=1))
+    return folder / "labelled.npz"
 
 
 def _paths(folder: Path) -> dict[str, str]:
@@ -153,10 +135,10 @@ def test_verify_without_labels_tells_the_distance(built: Path, capsys: Capture) 
 
 
 def test_a_budget_that_breaks_ends_with_4_after_all_is_stored(
-    built: Path, labelled: Callable[[bool], Path], capsys: Capture
+    built: Path, labelled: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    labels = labelled(True)
-    with np.load(labels) as arrays:
+    labels = tmp_path / "labelled.npz"
+    with np.load(labelled) as arrays:
         many = {name: np.concatenate([values] * 8) for name, values in arrays.items()}
     np.savez(labels, **many)
     capsys.readouterr()
@@ -195,12 +177,9 @@ def test_a_build_that_was_changed_since_is_never_given_its_old_verdict(built: Pa
         (built / "build.json").write_text(build)
 
 
-def test_few_samples_cannot_decide_and_say_how_many_would(
-    built: Path, labelled: Callable[[bool], Path], capsys: Capture
-) -> None:
-    labels = labelled(True)
+def test_few_samples_cannot_decide_and_say_how_many_would(built: Path, labelled: Path, capsys: Capture) -> None:
     capsys.readouterr()
-    assert execute(["verify", str(built), "-d", str(labels), "--samples", "8", "--max-drop", "0.001"]) == 0
+    assert execute(["verify", str(built), "-d", str(labelled), "--samples", "8", "--max-drop", "0.001"]) == 0
     shown = capsys.readouterr().out
     assert "undecided" in shown
     assert "more labelled samples would decide." in shown

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -18,11 +20,14 @@ import pytest
 
 from toolkit.cli import tune
 from toolkit.cli.console import Console
+from toolkit.cli.options import Number
 from toolkit.core import process
+from toolkit.core.artifacts import Preprocess
 from toolkit.core.errors import DataError, PalmtopError, SettingsError
 from toolkit.training import tuner
 from toolkit.training.values import EpochEntry, Tuned, TuneRequest, WeightBytes
 
+TUNE = TuneRequest(model=Path("m.keras"), out=Path("o"), data="d.npz")
 Capture = pytest.CaptureFixture[str]
 
 
@@ -64,11 +69,46 @@ def test_what_is_said_holds_of_clusters_and_of_computed_sizes() -> None:
         plan = tuner.plan_of(request)
         made = Tuned(palmtop="0", key="k", source="m", source_sha256="", format="keras", finished=True, plan=plan,
                      history=(first,), weights=sizes, model="m.keras")  # fmt: skip
-        shown[clusters] = "\n".join(tune._lines(made, Path("o")))
+        shown[clusters] = "\n".join(tune._lines(made, request))
     assert "the float model computes what it did" in shown[0]
     assert "computes what it did" not in shown[16], "grouping alone changed it"
+    assert "against the tuned float model" in shown[16]
+    assert "against the tuned float model" not in shown[0]
     assert "sparse form takes 700 B (computed, float16)" in shown[0]
     assert "look-up tables take 600 B (computed)" in shown[16]
+
+
+@pytest.mark.parametrize(
+    ("last", "score", "words"),
+    [
+        (2.1, 0.5, "--lr 0.0005 is too high. Try --lr 5e-05"),
+        (1.1, 0.9, "costs it no top1 here"),
+        (1.1, 0.5, "lower --lr"),
+    ],
+)
+def test_a_training_that_made_nothing_better_says_what_may_help(last: float, score: float, words: str) -> None:
+    first = EpochEntry(epoch=0, rate=0.0, loss=None, held_out_loss=1.0, score=score)
+    second = EpochEntry(epoch=1, rate=0.0, loss=2.0, held_out_loss=last, score=score)
+    made = Tuned(palmtop="0", key="k", source="m", source_sha256="", format="keras", finished=True, model="m.keras",
+                 plan=tuner.plan_of(TUNE), history=(first, second), metric="top1", float_score=0.9)  # fmt: skip
+    assert words in "\n".join(tune._lines(made, TUNE))
+
+
+def test_the_next_command_tells_what_the_first_was_told() -> None:
+    made = Tuned(palmtop="0", key="k", source="m", source_sha256="", format="keras", finished=True, model="m.keras")
+    seen = Preprocess(resize=(32, 48), colour="gray", scale=1 / 255, mean=(0.485, 0.5), layout="nchw")
+    request = TuneRequest(model=Path("m.keras"), out=Path("my o"), data="d.npz", recipe="my.toml", preprocess=seen,
+                          shapes={"x": (1, 8)})  # fmt: skip
+    assert tune._next(made, TuneRequest(model=Path("m.keras"), out=Path("o"), data=None)) == (
+        "palmtop quantize o/m.keras -d DATA"
+    ), "what was converted names no recipe"
+    words = shlex.split(tune._next(dataclasses.replace(made, plan=tuner.plan_of(TUNE)), request))
+    assert words[:7] == ["palmtop", "quantize", "my o/m.keras", "-d", "DATA", "-r", "my.toml"]
+    assert words[7:9] == ["--shape", "x=1,8"]
+    options = dict(zip(words[9::2], words[10::2], strict=True))
+    assert options == {"--resize": "32,48", "--colour": "gray", "--scale": "1/255", "--mean": "0.485,0.5",
+                       "--layout": "nchw"}  # fmt: skip
+    assert Number().convert(options["--scale"], None, None) == 1 / 255
 
 
 CHILD = """

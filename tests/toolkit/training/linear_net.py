@@ -83,6 +83,7 @@ class LinearNet:
     def cluster(self, tables: Mapping[str, tuple[Floats, np.ndarray]]) -> None:
         if tables:
             self.table, self.index = tables["line/w"]
+            self.mask = self.mask * (self.table[self.index] != 0)
 
     def state(self) -> State:
         plain = {"w": self.w, "momentum": self.momentum, "mask": self.mask, "ranges": np.stack([self.low, self.high])}

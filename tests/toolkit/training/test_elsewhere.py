@@ -91,6 +91,19 @@ def test_wrappers_of_pruning_are_refused_by_name(tmp_path: Path, tools: Tools) -
         assert "strip_clustering" in failure.value.hint
 
 
+def test_damaged_files_of_wrappers_are_said_to_be_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "net.h5"
+    path.write_bytes(b'\x89HDF\r\n\x1a\n "QuantizeWrapperV2"' + bytes(200))
+    assert elsewhere.recognise(path) == elsewhere.TFMOT
+    with pytest.raises(ModelError, match=r"net\.h5: it is damaged"):
+        tfmot.convert(path, {}, tmp_path / "out.keras")
+    for config in ("[", '{"layers": [{"class_name": "QuantizeWrapperV2", "config": {"name": "a"}}]}', "null"):
+        with h5py.File(path, "w") as file:
+            file.attrs["model_config"] = config
+        with pytest.raises(ModelError, match=r"damaged|holds no layer"):
+            tfmot.convert(path, {}, tmp_path / "out.keras")
+
+
 def test_channels_that_do_not_end_where_a_build_does_are_counted() -> None:
     even = np.array([[127, -127, 3], [0, 5, 126]], np.int8)
     assert elsewhere.falling_short(even, np.zeros(3, np.int8), 1) == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from linear_net import LinearNet
 
+from toolkit.core.artifacts import DataRef, Signature
 from toolkit.core.errors import ModelError, SettingsError
 from toolkit.core.events import Event
 from toolkit.core.recipe import load_recipe
@@ -17,8 +18,8 @@ from toolkit.training import checkpoints, loop, work
 from toolkit.training.goals import Aim
 from toolkit.training.loop import Course
 from toolkit.training.material import Part, split
-from toolkit.training.trainee import Goal
-from toolkit.training.values import Plan, Tuned
+from toolkit.training.trainee import Goal, Weight
+from toolkit.training.values import Plan, TrainingJob, Tuned
 
 START = np.random.default_rng(3).normal(0, 1, (40, 8)).astype(np.float32)
 
@@ -63,7 +64,10 @@ def test_training_lowers_the_loss_and_ends_in_the_best_epoch(tmp_path: Path) -> 
     assert min(losses) < losses[0] / 2
     assert made.best_epoch == int(np.argmin(losses))
     assert net.w.tolist() == checkpoints.load(tmp_path, made.best_epoch)["w"].tolist()
-    assert {event.phase for event in news} == {f"epoch {number} of 4" for number in (1, 2, 3, 4)}
+    assert {event.phase for event in news if event.subject == "tune"} == {f"epoch {n} of 4" for n in (1, 2, 3, 4)}
+    ended = {event.subject: event.message for event in news if event.phase == "noted"}
+    assert list(ended) == [f"epoch {number}" for number in range(5)]
+    assert ended["epoch 2"] == f"loss {made.history[2].loss:.4g}, held-out loss {losses[2]:.4g}"
     assert set(net.grids) == {False, True}, "the grids of the targets take turns"
     assert made.history[0].loss is None
     assert net.surveys == -(-108 // 16), "ranges are measured once, as the warm-up is one epoch"
@@ -92,8 +96,9 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(changes: dict[str, A
     found = checkpoints.read(folder)
     assert found is not None
     assert [entry.epoch for entry in found.history] == [0, 1, 2]
-    again = LinearNet(START)
-    resumed = loop.run(a_course(folder, plan, again), found)
+    again, news = LinearNet(START), list[Event]()
+    resumed = loop.run(a_course(folder, plan, again, news), found)
+    assert (news[0].subject, news[0].message.partition(":")[0]) == ("epoch 2", "was done before")
     assert resumed.history == record.history
     assert {name: values.tolist() for name, values in again.state().items()} == {
         name: values.tolist() for name, values in whole.state().items()
@@ -120,11 +125,12 @@ def test_pruning_reaches_its_sparsity_and_only_epochs_that_have_it_count(tmp_pat
 
 
 def test_clustered_weights_have_few_values_and_pruned_ones_stay_zero(tmp_path: Path) -> None:
-    net, made = trained(tmp_path, a_plan(sparsity=0.5, clusters=5))
-    values = net.weights()["line/w"].values
-    assert made.best_epoch >= 3
-    assert len(np.unique(values)) <= 5
-    assert (values == 0).mean() >= 0.5
+    for sparsity, clusters in ((0.5, 5), (0.1, 5)):
+        net, made = trained(tmp_path / f"{sparsity}", a_plan(sparsity=sparsity, clusters=clusters))
+        values = net.weights()["line/w"].values
+        assert made.best_epoch >= 3
+        assert len(np.unique(values)) <= clusters
+        assert (values == 0).mean() >= sparsity
 
 
 def test_it_stops_when_nothing_gets_better(tmp_path: Path) -> None:
@@ -164,3 +170,20 @@ def test_a_shorter_course_that_leaves_no_time_to_prune_is_refused() -> None:
     assert "--epochs 6 or more" in failure.value.hint
     assert a_plan(sparsity=0.5, clusters=4, epochs=6).going_on_from(first).ramp == 5
     assert a_plan(epochs=1).going_on_from(a_plan(epochs=10)).warm_up == 3
+
+
+def test_a_network_with_nothing_to_round_is_refused() -> None:
+    class Bare(LinearNet):
+        def weights(self) -> dict[str, Weight]:
+            return {}
+
+    ref = DataRef(format="npz", location="d", sha256="0" * 64, count=1, labelled=False)
+    job = TrainingJob(model=Path("m.keras"), source="m.keras", source_sha256="", format="keras", shapes={},
+                      signature=Signature(inputs=(), outputs=()), data=ref, val=None, plan=a_plan(), key="k", name="m",
+                      out=Path("o"))  # fmt: skip
+    work._check_weights(job, LinearNet(START))
+    with pytest.raises(ModelError, match=r"m\.keras has no layer whose weights are rounded"):
+        work._check_weights(job, Bare(START))
+    floats = dataclasses.replace(job.plan.recipe, keep_float=("line",))
+    with pytest.raises(SettingsError, match=r"keeps every layer of m\.keras"):
+        work._check_weights(dataclasses.replace(job, plan=a_plan(recipe=floats)), LinearNet(START))

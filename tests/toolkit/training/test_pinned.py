@@ -23,7 +23,7 @@ from toolkit.core.tools import Tools
 from toolkit.stages.requests import QuantizeRequest
 
 LOW, HIGH = -3.0, 17.0
-SCALES = pytest.mark.parametrize("scale", [1.0, 0.5])
+SCALES = pytest.mark.parametrize("scale", [1.0, pytest.param(0.5, marks=pytest.mark.slow)])
 
 
 def pin_input(model: Path, values: Array, scale: float) -> None:

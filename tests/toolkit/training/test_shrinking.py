@@ -55,6 +55,12 @@ def test_few_values_are_kept_exactly_and_zeros_have_an_entry_of_their_own(values
     table, index = shrinking.table_of(pruned.astype(np.float32), 4)
     assert (table[index][pruned == 0] == 0).all()
     assert len(table) == 4
+    few = np.where(np.abs(values) > 0.05, values, 0)
+    assert 0 < (few == 0).mean() < 1 / 4
+    assert 0 not in shrinking.table_of(few.astype(np.float32), 4)[0]
+    table, index = shrinking.table_of(few.astype(np.float32), 4, pruned=True)
+    assert (table[index][few == 0] == 0).all()
+    assert len(table) == 4
 
 
 def test_integers_lie_on_the_grid_of_the_builds(values: np.ndarray) -> None:

@@ -25,8 +25,10 @@ def a_request(**changes: Any) -> TuneRequest:
 def test_targets_say_which_grids_take_turns() -> None:
     plan = tuner.plan_of(a_request())
     assert set(plan.targets) >= {"coreml", "onnx", "tflite"}
-    assert set(plan.symmetric) == {False, True}
-    assert tuner.plan_of(a_request(targets=("coreml",))).symmetric == (True,)
+    assert False in plan.symmetric
+    wide = a_request(recipe="static-int8-act16", targets=("onnx", "tflite"))
+    assert set(tuner.plan_of(wide).symmetric) == {False, True}
+    assert tuner.plan_of(dataclasses.replace(wide, targets=("tflite",))).symmetric == (True,)
     assert tuner.plan_of(a_request(recipe="weight-int4")).symmetric == (False,)
     assert tuner.plan_of(a_request(recipe="lut-4bit")).clusters == 16
     assert tuner.plan_of(a_request(recipe="float32", sparsity=0.5)).ramp == 5
@@ -76,9 +78,16 @@ def test_a_folder_is_gone_on_in_or_left_alone(tmp_path: Path) -> None:
     checkpoints.write(request.out, 1, {"a": np.ones(2)}, record)
     assert tuner._known(request, plan, "k") == record
     longer = a_plan(targets=("onnx",), symmetric=(False,), epochs=9)
-    for key, other, words in (("other", plan, "another model"), ("k", longer, "--epochs 4")):
+    other = a_plan(targets=("onnx",), symmetric=(False,), seed=7, batch=8)
+    for key, asked, words in (
+        ("other", plan, r"it is of m\."),
+        ("other", other, "another --batch, --seed"),
+        ("k", longer, "--epochs 4"),
+    ):
         with pytest.raises(FolderTaken, match=words):
-            tuner._known(request, other, key)
+            tuner._known(request, asked, key)
+    with pytest.raises(FolderTaken, match="palmtop did"):
+        tuner._known(dataclasses.replace(request, model=Path("m")), plan, "other")
     resumed = tuner._known(a_request(out=request.out, resume=True), longer, "k")
     assert resumed is not None
     assert not resumed.finished
@@ -95,6 +104,8 @@ def test_a_folder_is_gone_on_in_or_left_alone(tmp_path: Path) -> None:
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(OutputError, match="not empty"):
         tuner._known(a_request(out=tmp_path / "full"), plan, "k")
+    with pytest.raises(OutputError, match="is a file"):
+        tuner._known(a_request(out=tmp_path / "full" / "mine.txt"), plan, "k")
 
 
 @pytest.mark.slow
@@ -104,7 +115,7 @@ def test_a_keras_model_is_tuned_and_built(
 ) -> None:
     from toolkit.stages.requests import QuantizeRequest
 
-    request = a_request(model=keras_model, data=str(shapes_npz), out=tmp_path / "tuned", epochs=3, **changes)
+    request = a_request(model=keras_model, data=str(shapes_npz), out=tmp_path / "tuned", epochs=4, **changes)
     tuned = pipeline.tune(request, tools)
     assert tuned.finished
     assert tuned.metric == "top1"
@@ -112,10 +123,10 @@ def test_a_keras_model_is_tuned_and_built(
     assert pipeline.tune(request, tools) == tuned
     if "sparsity" in changes:
         longer = pipeline.tune(dataclasses.replace(request, epochs=5, resume=True), tools)
-        assert longer.history[:4] == tuned.history
-        assert [round(entry.sparsity, 1) for entry in longer.history[1:]] == [0.4] * 5
-        with pytest.raises(SettingsError, match="until epoch 2"):
-            pipeline.tune(dataclasses.replace(request, epochs=1, resume=True), tools)
+        assert longer.history[:5] == tuned.history
+        assert [round(entry.sparsity, 1) for entry in longer.history[2:]] == [0.4] * 4
+        with pytest.raises(SettingsError, match="until epoch 3"):
+            pipeline.tune(dataclasses.replace(request, epochs=2, resume=True), tools)
         tuned = longer
     made = pipeline.quantize(
         QuantizeRequest(

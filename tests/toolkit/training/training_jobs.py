@@ -31,6 +31,7 @@ class Exercise:
     learned_moved: bool
     masked: bool
     clustered: int
+    stayed_zero: bool
     saved_error: float
     kept_names: bool
 
@@ -131,7 +132,7 @@ def exercise(source: str, folder: Path) -> Exercise:
     twin.step(feeds, teacher, 0.01, symmetric=True)
     third = _trainee(source, module.load(path, {}), signature)
     third.restore(twin.state())
-    entries = len(np.unique(third.weights()[chosen].values))
+    shared = third.weights()[chosen].values
     expected = third.run(probe, None)
     saved = folder / f"saved{path.suffix}"
     third.save(saved)
@@ -146,7 +147,8 @@ def exercise(source: str, folder: Path) -> Exercise:
         same_after_restore=same,
         learned_moved=learned,
         masked=masked,
-        clustered=entries,
+        clustered=len(np.unique(shared)),
+        stayed_zero=bool((shared[~mask] == 0).all()),
         saved_error=relative_error(expected, reopened.run(probe))[1],
         kept_names=_names(source, module, path) == _names(source, module, saved),
     )

@@ -43,8 +43,14 @@ def convert(path: Path, shapes: dict[str, tuple[int, ...]], out: Path) -> Conver
 
     with tempfile.TemporaryDirectory(prefix="palmtop-") as scratch:
         plain = Path(scratch) / f"{path.stem}.h5"
-        with h5py.File(path, "r") as source, h5py.File(plain, "w") as made:
-            ranges, lost = _unwrapped(path, source, made)
+        try:
+            with h5py.File(path, "r") as source, h5py.File(plain, "w") as made:
+                ranges, lost = _unwrapped(path, source, made)
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelError(
+                f"Cannot read the model {path}: it is damaged, or not what tf_keras writes ({error}).",
+                hint="Copy it again, or save it again where it was trained.",
+            ) from error
         keras = source_of("keras")
         signature = keras.read(plain, shapes)
         model = keras.load(plain, shapes)
