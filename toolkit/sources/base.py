@@ -8,6 +8,9 @@ from pathlib import Path
 
 from toolkit.core.errors import ModelError
 
+TOO_BIG = "than 2 GB"
+"""In what a source says at first sight of a model that is whole, but larger than mobile formats hold."""
+
 _FOREIGN = (
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras 2)"),
     (0, b"PK\x03\x04", "a zip archive"),

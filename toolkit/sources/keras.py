@@ -17,10 +17,12 @@ from typing import Any
 
 from toolkit.core import pins
 from toolkit.core.artifacts import Signature, ToolVersion
+from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.ports import Session
 from toolkit.sources import _keras_h5
 from toolkit.sources._tensorflow import DTYPES, TensorFlowSession, Traced, check_form, save, spec_of
 from toolkit.sources.base import (
+    TOO_BIG,
     cannot_read,
     check_shape_names,
     first_look,
@@ -62,7 +64,7 @@ def recognises(path: Path) -> str | None:
     if missing:
         return f"it is a zip archive without {', '.join(missing)}, so not a Keras 3 model"
     if sizes["config.json"] > _CONFIG_LIMIT or sum(sizes.values()) > _TOTAL_LIMIT:
-        return "it unpacks to more than 2 GB, the most that mobile formats hold"
+        return f"it unpacks to more {TOO_BIG}, the most that mobile formats hold"
     return None
 
 
@@ -174,6 +176,7 @@ def _load(path: Path) -> Any:
     old = path.suffix.lower() in _keras_h5.SUFFIXES
     config = _keras_h5.config_of(path, _SAVE_AGAIN) if old else _archived_config(path)
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import_tensorflow()
     import keras
 
     for item in _objects(config):

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.core.artifacts import Signature, ToolVersion
+from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.ports import Session
 from toolkit.core.probe import probe_feeds
 from toolkit.sources._tensorflow import DTYPES, SIGNATURE_KEY, TensorFlowSession, Traced, check_form, save, spec_of
-from toolkit.sources.base import cannot_read, check_shape_names, identifiers, one_line, static_shape
+from toolkit.sources.base import TOO_BIG, cannot_read, check_shape_names, identifiers, one_line, static_shape
 
 SUFFIXES = (".pb",)
 FORMS = ("saved_model",)
@@ -119,7 +120,7 @@ def _outer_fault(file: Path) -> str | None:
     if size == 0:
         return f"its {GRAPH_FILE} is empty"
     if size + sum(part.stat().st_size for part in (file.parent / "variables").glob("*.data-*")) > _LIMIT_BYTES:
-        return "with its variables it is larger than 2 GB, the most that mobile formats hold"
+        return f"with its variables it is larger {TOO_BIG}, the most that mobile formats hold"
     raw = file.read_bytes()
     position, graphs = 0, 0
     while position < size:
@@ -222,6 +223,7 @@ def _check_links(folder: Path) -> None:
 
 def _parse(folder: Path) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow(keras=False)
     import google.protobuf.message
     from tensorflow.core.protobuf import saved_model_pb2
 

@@ -11,11 +11,13 @@ import numpy as np
 
 from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
 from toolkit.core.errors import ModelError
+from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.ports import Array, Feeds, Session
 from toolkit.core.probe import probe_feeds
 from toolkit.core.signature import check_feeds
 from toolkit.sources import _onnx_form
 from toolkit.sources.base import (
+    TOO_BIG,
     cannot_read,
     check_shape_names,
     first_look,
@@ -46,7 +48,7 @@ def recognises(path: Path) -> str | None:
     if wrong is not None:
         return wrong
     if path.stat().st_size > _LIMIT_BYTES:
-        return "it is larger than 2 GB, the most that the format holds"
+        return f"it is larger {TOO_BIG}, the most that the format holds"
     raw = path.read_bytes()
     if raw[4:8] != _MAGIC:
         other = foreign_format(raw[:64])
@@ -76,6 +78,7 @@ def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path)
     if form not in FORMS:
         raise ModelError(f"A TFLite model is not exported as {form!r}.", hint=f"Forms: {', '.join(FORMS)}.")
     session = LiteRtSession(path, shapes)
+    import_tensorflow(keras=False)
     import tf2onnx
 
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -171,7 +172,7 @@ def _equalisation(
     before, after = closeness(job, {job.out: plain.signature, out: made.signature})
     kept = job.recipe.equalize is True or after > before
     if kept:
-        out.replace(job.out)
+        _take(out, job.out)
     samples = min(SAMPLES, job.data.count)
     step = CareStep(
         step=EQUALISATION, kept=kept, layers=len(changed), samples=samples, before_db=before, after_db=after
@@ -224,11 +225,18 @@ def _bias_correction(job: CareJob, basis: Path, build: Signature, scratch: Path)
     before, after = closeness(job, {job.out: build, corrected: build})
     kept = job.recipe.bias_correction is True or after > before
     if kept:
-        corrected.replace(job.out)
+        _take(corrected, job.out)
     samples = min(SAMPLES, job.data.count)
     return CareStep(
         step=BIAS_CORRECTION, kept=kept, layers=len(shifts), samples=samples, before_db=before, after_db=after
     )
+
+
+def _take(made: Path, place: Path) -> None:
+    """Move a build to where another lies; some builds are folders, which nothing replaces in one step."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    made.replace(place)
 
 
 def _shifts(module: Any, job: CareJob) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,12 +14,14 @@ from pathlib import Path
 
 from toolkit.core import discovery, isolation, preprocess, store
 from toolkit.core.artifacts import Blob, DataRef, FloatModel, Requirements, Signature, SourceModel, ToolVersion
-from toolkit.core.errors import DataError, ModelError, SettingsError
+from toolkit.core.errors import ChildFailed, DataError, ModelError, SettingsError
 from toolkit.core.events import Event
 from toolkit.core.manifest import FailedBuild, NotExpressible
 from toolkit.core.recipe import Recipe, load_recipe
 from toolkit.core.tools import Tools
+from toolkit.sources.base import TOO_BIG
 from toolkit.stages import care, data, work
+from toolkit.stages.exporting import export, form_of, read_and_export
 from toolkit.stages.order import (
     RANGES,
     SOURCES,
@@ -92,12 +95,21 @@ def recognise(path: Path) -> str:
     endings = ", ".join(f"{suffix} ({name})" for name, module in known.items() for suffix in module.SUFFIXES)
     if wrong:
         name, reason = next(iter(wrong.items()))
+        if TOO_BIG in str(reason):
+            raise ModelError(
+                f"The model {path} is too big: {reason}.",
+                hint="Choose a smaller one, or export the parts of it that are to run on the phone one by one.",
+            )
         raise ModelError(f"{path} is not a model for {name}: {reason}.", hint=f"{guess}Models end in: {endings}.")
     raise ModelError(f"No model format ends in {path.suffix!r}: {path}.", hint=f"{guess}Models end in: {endings}.")
 
 
-def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) -> SourceModel:
+def read_source(
+    path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools, targets: Iterable[str] = ()
+) -> SourceModel:
     """Recognise and read the user's model, in a child process unless the cache has its signature.
+
+    Where builds for ``targets`` are to follow, that process exports the model too: loading takes longest.
 
     Raises:
         ModelError: it cannot be read, or palmtop does not support what is in it.
@@ -105,8 +117,12 @@ def read_source(path: Path, shapes: dict[str, tuple[int, ...]], tools: Tools) ->
     name = recognise(path)
     blob = source_blob(path, name, shapes, tools)
     inputs = {"source": blob.sha256, "format": name, "shapes": shapes, "made_by": made_by(source_of(name))}
+    forms = [form for target in targets if (form := form_of(name, target))]
 
-    def produce(_: Path) -> work.SourceFacts:
+    def produce(folder: Path) -> work.SourceFacts:
+        if forms:
+            with contextlib.suppress(ChildFailed):  # in the export, if the model can be read alone
+                return read_and_export(name, blob, shapes, folder / forms[0], tools)
         return isolation.isolate(tools, READ_S, work.read, name, blob.path.absolute(), shapes)
 
     facts = tools.store.memo("read/2", inputs, work.SourceFacts, produce)
@@ -187,7 +203,7 @@ def import_model(request: QuantizeRequest, tools: Tools) -> Order:
     targets = tuple(dict.fromkeys(request.targets))
     for target in targets:
         target_of(target)
-    source = read_source(request.model, request.shapes, tools)
+    source = read_source(request.model, request.shapes, tools, targets)
     builds, refused = _plan(source, targets, recipes)
     ref = None
     if request.data is not None:
@@ -247,10 +263,8 @@ def _plan(
     source: SourceModel, targets: Iterable[str], recipes: Iterable[Recipe]
 ) -> tuple[tuple[Build, ...], tuple[NotExpressible, ...]]:
     builds, refused = [], []
-    offered = source_of(source.format).FORMS
     for target in targets:
-        module = target_of(target)
-        form = next((form for form in module.FORMS if form in offered), None)
+        module, form = target_of(target), form_of(source.format, target)
         for recipe in recipes:
             reason = module.not_expressible(recipe)
             reason = reason or care.obstacle(recipe, module)
@@ -316,7 +330,7 @@ def float_model(source: SourceModel, target: str, tools: Tools) -> FloatModel:
         ModelError: the source cannot be converted for the target.
         ChildFailed: the converter crashed.
     """
-    form = next((form for form in target_of(target).FORMS if form in source_of(source.format).FORMS), None)
+    form = form_of(source.format, target)
     if form is None:
         raise ModelError(f"The target {target} does not convert from {source.format} models.")
     return _convert(source, target, form, export(source, form, tools), tools)[0]
@@ -327,28 +341,6 @@ def _grouped(builds: Iterable[Build]) -> dict[str, list[Build]]:
     for build in builds:
         groups.setdefault(build.target, []).append(build)
     return groups
-
-
-def export(source: SourceModel, form: str, tools: Tools) -> Blob:
-    """Return the source in one of its forms, exported once and cached.
-
-    Raises:
-        ModelError: it cannot be expressed in that form.
-    """
-    inputs = {
-        "source": source.blob.sha256,
-        "shapes": source.shapes,
-        "form": form,
-        "made_by": made_by(source_of(source.format)),
-    }
-
-    def produce(folder: Path) -> _Exported:
-        out = folder / form
-        model = source.blob.path.absolute()
-        isolation.isolate(tools, CONVERT_S, work.export, source.format, model, form, dict(source.shapes), out)
-        return _Exported(blob=store.blob_of(out))
-
-    return tools.store.memo("export/1", inputs, _Exported, produce).blob
 
 
 def _convert(

@@ -126,6 +126,26 @@ def export(source: str, model: Path, form: str, shapes: dict[str, tuple[int, ...
         source_of(source).export(model, form, shapes, out)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadAndExported:
+    """What reading a source model tells, and whether it was written in a form, too."""
+
+    facts: SourceFacts
+    exported: bool
+
+
+def read_and_export(
+    source: str, model: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path
+) -> ReadAndExported:
+    """Read a source model and write it in a form while it is loaded; whether that can be done is part of the answer."""
+    facts = read(source, model, shapes)
+    try:
+        export(source, model, form, shapes, out)
+    except ModelError:
+        return ReadAndExported(facts=facts, exported=False)
+    return ReadAndExported(facts=facts, exported=True)
+
+
 def convert(target: str, form: str, model: Path, source: Signature, out: Path) -> FloatArtefact:
     """Convert a form to a target's float artefact."""
     module = target_of(target)

@@ -162,3 +162,11 @@ def test_the_tail_is_the_end_of_what_went_wrong() -> None:
     finished = python("import sys\nfor n in range(50): print(n, file=sys.stderr)")
     assert finished.tail(2) == "48\n49"
     assert python("print('only out')").tail() == "only out"
+
+
+def test_an_ending_lasts_until_the_last_of_overlapping_ones_is_over() -> None:
+    with process.ending():
+        with process.ending():
+            assert process.is_ending()
+        assert process.is_ending()
+    assert not process.is_ending()

@@ -26,12 +26,15 @@ def check_refused(text: str, *words: str) -> None:
     assert all(word in text for word in (*words, "target")), text
 
 
+def test_onnx_runtime_takes_a_branch_and_says_what_stays_float(folder: Path, tools: Tools, tmp_path: Path) -> None:
+    found = isolate(tools, DEADLINE_S, jobs.branch_on_onnx, folder, tmp_path)
+    assert f"choose/one_product: {INSIDE}" in found["onnx"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer", "refused"),
-    [
-        ("if", "choose/one_product", ("Greater", "'ask'")),
-        pytest.param("loop", "repeat/step", ("Loop", "'repeat'"), marks=pytest.mark.slow),
-    ],
+    [("if", "choose/one_product", ("Greater", "'ask'")), ("loop", "repeat/step", ("Loop", "'repeat'"))],
 )
 def test_onnx(name: str, layer: str, refused: tuple[str, ...], folder: Path, tools: Tools, tmp_path: Path) -> None:
     isolate(tools, DEADLINE_S, jobs.make_onnx, folder)
@@ -45,7 +48,7 @@ def test_onnx(name: str, layer: str, refused: tuple[str, ...], folder: Path, too
 def test_a_loop_of_tensorflow(folder: Path, tools: Tools, tmp_path: Path) -> None:
     isolate(tools, DEADLINE_S, jobs.make_saved_model, folder)
     found = isolate(tools, DEADLINE_S, jobs.outcomes, "saved_model", folder / "while", "static-int8", tmp_path)
-    assert "has control flow (WHILE)" in found["tflite"]
+    assert "has control flow (WHILE that makes " in found["tflite"]
     assert "weight-int8" in found["tflite"]
     assert not found["onnx"].startswith("ChildFailed")
     assert found["coreml"].startswith("ModelError: ")

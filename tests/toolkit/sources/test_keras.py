@@ -17,48 +17,25 @@ from toolkit.core.tools import Tools
 from toolkit.sources import _keras_h5, keras
 from toolkit.stages import importer
 
-
-@pytest.fixture(scope="session")
-def variants(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    root = tmp_path_factory.mktemp("keras-variants")
-    bad, good = root / "bad", root / "good"
-    bad.mkdir()
-    good.mkdir()
-    return bad, good
-
-
-@pytest.fixture
-def texts(variants: tuple[Path, Path], tools: Tools) -> dict[str, str]:
-    return isolate(tools, 120, source_jobs.bad_and_good, "keras", *variants)
+GIVEN = ({"picture": (1, 12, 12, 1)}, {"image": (1, 12, 12)}, {"image": (1, 13, 12, 1)}, {"image": (0, 12, 12, 1)})
+HOSTILE = {
+    "damaged": ("{", "config.json is damaged"),
+    "system": ({"class_name": "system", "module": "os", "config": {"name": "rm"}}, "custom object system"),
+    "evil": ({"class_name": "Evil", "module": "kerassupply.layers", "config": {}}, "custom object Evil"),
+    "layers": ({"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": "none"}}, "Keras 3"),
+}
 
 
-def test_refusals_say_which_layer_and_why(texts: dict[str, str], variants: tuple[Path, Path], tools: Tools) -> None:
-    assert "'doubler' is a Lambda" in texts["lambda.keras"]
-    assert "safe mode" in texts["lambda.keras"]
-    assert "custom object" in texts["custom.keras"]
-    assert "Twice" in texts["custom.keras"]
-    assert "'half'" in texts["float16.keras"]
-    assert "mixed precision" in texts["mixed.keras"]
-    assert "set_dtype_policy('float32')" in texts["mixed.keras"]
-    assert "'doubler' is a Lambda" in texts["old_lambda.h5"]
-    assert "custom object" in texts["old_custom.h5"]
-    assert "cut short" in texts["old_short.h5"]
-    assert "quantized already" in texts["quantized.keras"]
-    assert "'word' is string" in texts["string.keras"]
-    assert "without config.json" in texts["archive.keras"]
-    assert "--shape image=1,224,224,3" in texts["dynamic.keras"]
-
-    dynamic = variants[0] / "dynamic.keras"
-    signature = isolate(tools, 120, source_jobs.read_with, "keras", dynamic, {"image": (1, 20, 24, 3)})
-    assert signature.inputs[0].shape == (1, 20, 24, 3)
-    assert signature.outputs[0].shape == (1, 4)
-
-
-def test_sizes_that_contradict_the_model(keras_model: Path, tools: Tools) -> None:
-    given = ({"picture": (1, 12, 12, 1)}, {"image": (1, 12, 12)}, {"image": (1, 13, 12, 1)}, {"image": (0, 12, 12, 1)})
-    texts = isolate(tools, 120, source_jobs.size_refusals, "keras", keras_model, given)
-    assert "'picture', which the model does not have" in texts[0]
-    assert all("does not fit the input 'image', whose shape is [?, 12, 12, 1]" in text for text in texts[1:])
+def test_hostile_configs_and_sizes_that_contradict_the_model_are_refused(
+    keras_model: Path, tmp_path: Path, tools: Tools
+) -> None:
+    for name, (config, _) in HOSTILE.items():
+        assert keras.recognises(_archive(tmp_path / f"{name}.keras", config)) is None
+    hostile, sizes = isolate(tools, 120, source_jobs.refusals_of, "keras", tmp_path, keras_model, GIVEN)
+    for name, (_, words) in HOSTILE.items():
+        assert words in hostile[f"{name}.keras"], name
+    assert "'picture', which the model does not have" in sizes[0]
+    assert all("does not fit the input 'image', whose shape is [?, 12, 12, 1]" in text for text in sizes[1:])
 
 
 @pytest.mark.parametrize(
@@ -80,30 +57,6 @@ def _archive(path: Path, config: object) -> Path:
         archive.writestr("model.weights.h5", b"\x89HDF\r\n\x1a\n")
         archive.writestr("config.json", config if isinstance(config, str) else json.dumps(config))
     return path
-
-
-@pytest.mark.parametrize(
-    ("config", "words"),
-    [
-        ("{", "config.json is damaged"),
-        pytest.param(
-            {"class_name": "system", "module": "os", "config": {"name": "rm"}},
-            "custom object system",
-            marks=pytest.mark.slow,
-        ),
-        ({"class_name": "Evil", "module": "kerassupply.layers", "config": {}}, "custom object Evil"),
-        pytest.param(
-            {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": "none"}},
-            "Keras 3",
-            marks=pytest.mark.slow,
-        ),
-    ],
-)
-def test_a_hostile_config_is_refused(config: object, words: str, tmp_path: Path, tools: Tools) -> None:
-    path = _archive(tmp_path / "model.keras", config)
-    assert keras.recognises(path) is None
-    with pytest.raises(ModelError, match=words):
-        isolate(tools, 120, source_jobs.read_with, "keras", path, {})
 
 
 def test_an_archive_that_unpacks_too_big_is_refused(tmp_path: Path) -> None:

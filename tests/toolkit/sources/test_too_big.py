@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.core.errors import ModelError
 from toolkit.sources import keras, onnx, saved_model, tflite
+from toolkit.stages import importer
 
 HUGE_BYTES = 3 << 30
 
@@ -39,9 +41,12 @@ def _varint(value: int) -> bytes:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_one_long_file(source, name: str, head: bytes, tmp_path: Path) -> None:
-    wrong = source.recognises(_sparse(tmp_path / name, head))
+    path = _sparse(tmp_path / name, head)
+    wrong = source.recognises(path)
     assert wrong is not None
     assert "larger than 2 GB" in wrong
+    with pytest.raises(ModelError, match=r"is too big: .*larger than 2 GB.* Choose a smaller one"):
+        importer.recognise(path)
 
 
 def test_long_variables(tmp_path: Path) -> None:

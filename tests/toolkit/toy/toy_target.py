@@ -1,8 +1,8 @@
 """A third party's runtime for the tests: real 8-bit weights, ranges from calibration, and faults on request.
 
 Its artefacts turn a rank-4 NHWC input to NCHW where the model says `turn`, and rename tensors, as converters do.
-`faults` of the model name a step (`convert`, `calibrate`, `quantize`, `run`, `tap` of a build, `tap_float`) and what
-happens there.
+`faults` of the model name a step (`export`, `convert`, `calibrate`, `quantize`, `run`, `tap` of a build, `tap_float`)
+and what happens there.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from toolkit.core.ports import Feeds, Observe
 from toolkit.targets.coreml.convert import convert
 from toolkit.targets.coreml.inspection import inspect, requirements
 from toolkit.targets.coreml.learned import learned_weights
+from toolkit.targets.coreml.linear import correct_biases, linear_layers
 from toolkit.targets.coreml.quantize import not_expressible, quantize
 from toolkit.targets.coreml.session import HOST_LABEL, open_session, tap
 
@@ -24,11 +25,12 @@ __all__ = [
     "RELATED_SUFFIXES",
     "RUNTIME",
     "SUFFIX",
-    "SYMMETRIC_ACTIVATION_BITS",
     "calibrate",
     "convert",
+    "correct_biases",
     "inspect",
     "learned_weights",
+    "linear_layers",
     "not_expressible",
     "open_session",
     "quantize",
@@ -42,7 +44,6 @@ RELATED_SUFFIXES = (".mlmodel", ".mlmodelc")
 """Core ML's older and compiled formats, which are refused by name."""
 RUNTIME = {"onnxruntime": "onnxruntime"}
 FORMS = ("saved_model", "onnx")
-SYMMETRIC_ACTIVATION_BITS = (8,)
 
 _LIBRARIES = ("coremltools", "onnx", "onnxruntime", "tensorflow")
 

@@ -30,8 +30,10 @@ FOLLOWERS = frozenset({"leaky_relu", "relu", "relu6", "scaled_tanh", "sigmoid", 
 
 _ROOM = "coremltools.optimize.coreml._post_training_quantization"
 _STATISTICS = "_get_activation_calibration_stats"
-_SMALLEST = 127 * 2.0**-14
-"""A symmetric 8-bit range below this would need a scale that float16 holds as a subnormal, or not at all."""
+_NARROWEST = 255 * 2.0**-14
+"""A range of 256 integers below this would need a scale that float16 holds as a subnormal, or not at all."""
+_EVEN = 0.9
+"""A range whose two sides are more alike than this is made symmetric, at the loss of a tenth of its integers."""
 
 Statistics = dict[str, dict[str, float]]
 
@@ -84,7 +86,8 @@ def insert(model: Any, chosen: Plan) -> Any:
     """
     import coremltools.optimize.coreml as cto
 
-    settings = cto.OpLinearQuantizerConfig(mode="linear_symmetric")
+    # with zero points: what follows a ReLU or a swish would else leave half of the integers unused
+    settings = cto.OpLinearQuantizerConfig(mode="linear")
     config = cto.OptimizationConfig(global_config=settings, op_name_configs=dict.fromkeys(chosen.excluded))
     with _substituted(chosen.statistics) as asked:
         made = cto.linear_quantize_activations(model, config, [])
@@ -155,9 +158,24 @@ def _known(program: Program, ranges: Mapping[str, Range]) -> dict[str, Range]:
 
 
 def _limits(seen: Range) -> dict[str, float]:
+    """Return a range that coremltools makes a scale and a zero point of.
+
+    Core ML is quickest where the zero point is zero, says coremltools' ``nullify_redundant_quantization_zero_point``;
+    that pass takes out those of ranges from zero on, which become unsigned. Ranges that are nearly symmetric are made
+    so: -128 to 127 steps. One that is a little too narrow for a float16 scale is widened.
+    """
     if seen.low == seen.high == 0:
         return {"rmin": -1.0, "rmax": 1.0}
-    return {"rmin": seen.low, "rmax": seen.high}
+    largest = max(-seen.low, seen.high)
+    if _width(seen) >= max(2 * _EVEN * largest, _NARROWEST):
+        return {"rmin": -128 / 127 * largest, "rmax": largest}
+    missing = max(_NARROWEST - _width(seen), 0.0)
+    return {"rmin": seen.low, "rmax": max(seen.high, 0.0) + missing if missing else seen.high}
+
+
+def _width(seen: Range) -> float:
+    """Return how far a range reaches with zero in it, which 8-bit integers always hold."""
+    return max(seen.high, 0.0) - min(seen.low, 0.0)
 
 
 def _consumers(program: Program) -> dict[str, list[Operation]]:
@@ -185,9 +203,9 @@ def _flaw(value: Value, known: Mapping[str, Range]) -> str:
     seen = known.get(value.name)
     if seen is None:
         return f"calibration never saw its tensor {value.name!r}"
-    size = max(-seen.low, seen.high, seen.high - seen.low)
-    if 0 < size < _SMALLEST:
-        return f"its tensor {value.name!r} stays within {size:.2g}, too little for a float16 scale"
+    width = _width(seen)
+    if 0 < width < _NARROWEST / 2:
+        return f"its tensor {value.name!r} stays within {width:.2g}, too little for a float16 scale"
     return ""
 
 

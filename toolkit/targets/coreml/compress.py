@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +14,9 @@ from toolkit.core.errors import ModelError
 from toolkit.core.layers import Choice, Layer
 from toolkit.core.recipe import Recipe
 from toolkit.targets.coreml.half import raised
-from toolkit.targets.coreml.interpreter.program import Operation, Program
+from toolkit.targets.coreml.interpreter.program import Operation, Program, layer_name
 from toolkit.targets.coreml.kept import SMALL
-from toolkit.targets.coreml.tables import look_up_table
+from toolkit.targets.coreml.tables import Method, look_up_table
 
 IOS16, IOS17, IOS18 = 7, 8, 9
 """Specification versions of ML Programs by the first iOS that loads them."""
@@ -103,11 +104,13 @@ def compress(model: Any, program: Program, plan: Plan) -> Any:
     """
     import coremltools.optimize.coreml as cto
 
+    made = raised(model, specification_floor(plan))
     settings = {operation.name: _settings(operation, plan) for operation in program.operations}
+    settings |= dict.fromkeys(_vectors(made))
     config = cto.OptimizationConfig(global_config=_config(plan.recipe, None), op_name_configs=settings)
     act = cto.palettize_weights if plan.recipe.scheme == "lut" else cto.linear_quantize_weights
     try:
-        return act(raised(model, specification_floor(plan)), config)
+        return act(made, config)
     except ValueError as error:
         if "config conflict" not in str(error):
             raise
@@ -125,6 +128,18 @@ def block_of(size: int, wanted: int) -> int:
     """
     divisor = next(block for block in range(min(wanted, size), 0, -1) if size % block == 0)
     return divisor if divisor >= min(_LEAST_BLOCK, wanted) else size
+
+
+def _vectors(model: Any) -> Iterator[str]:
+    """Yield the constants of at most one axis, which stay float.
+
+    Converters let layers with equal biases share one, and coremltools refuses layers that share what it might compress
+    but want different settings.
+    """
+    for function in model.get_spec().mlProgram.functions.values():
+        for operation in function.block_specializations[function.opset].operations:
+            if operation.type == "const" and len(operation.outputs[0].type.tensorType.dimensions) < 2:
+                yield layer_name(operation)
 
 
 def _settings(operation: Operation, plan: Plan) -> Any:
@@ -154,19 +169,26 @@ def _tables(recipe: Recipe, shape: tuple[int, ...] | None) -> Any:
     """Return coremltools' settings of look-up tables: one a tensor, a channel, or a group of channels."""
     import coremltools.optimize.coreml as cto
 
-    def entries(weight: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
-        return look_up_table(weight, recipe.weight_bits, recipe.table)
-
     size = 1
     if recipe.granularity == "block":
         size = block_of(shape[0], recipe.block_size) if shape else recipe.block_size
     return cto.OpPalettizerConfig(
         mode="custom",
-        lut_function=entries,
+        lut_function=_entries(recipe.weight_bits, recipe.table),
         granularity="per_tensor" if recipe.granularity == "tensor" else "per_grouped_channel",
         group_size=size,
         weight_threshold=SMALL,
     )
+
+
+@functools.cache
+def _entries(bits: int, table: Method) -> Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[np.uint8]]]:
+    """Return what makes the entries: one object each, as coremltools compares the settings of shared constants."""
+
+    def entries(weight: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        return look_up_table(weight, bits, table)
+
+    return entries
 
 
 def _words(operation: Operation) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Array, Feeds
-from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
+from toolkit.core.probe import Run, difference
 from toolkit.core.signature import bind, unbind
 from toolkit.core.store import writing_to
 from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
@@ -39,9 +39,7 @@ def convert(form: str, model: Path, source: Signature, out: Path) -> Signature:
         signature = _signature(made.get_spec(), source, names, model)
         save(made, signature, out, scratch)
     found = _read_back(out)
-    feeds = probe_feeds(source)
-    wanted = _run_saved_model(model, feeds) if form == "saved_model" else run_onnx(model, feeds)
-    check_same(out, found, feeds, wanted)
+    check_same(out, found, source, _saved_model_runner(model) if form == "saved_model" else onnx_runner(model))
     return found
 
 
@@ -62,19 +60,19 @@ def save(made: Any, signature: Signature, out: Path, scratch: Path) -> None:
         shutil.copytree(package, out)
 
 
-def check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) -> None:
-    """Execute a float program and hold it against what its source yields; ``feeds`` bear the source's names.
+def check_same(out: Path, signature: Signature, source: Signature, reference: Run) -> None:
+    """Execute a float program of this signature and hold it against the form that it was made from.
 
     Raises:
-        ModelError: an output differs by more than :data:`~toolkit.core.probe.SAME_MODEL`.
+        ModelError: an output differs by more than rounding explains.
     """
     session = open_session(out, 1)
     try:
-        got = unbind(session.run(bind(feeds, signature)), signature)
+        found = difference(source, reference, lambda feeds: unbind(session.run(bind(feeds, signature)), signature))
     finally:
         session.close()
-    name, error = relative_error(wanted, got)
-    if error > SAME_MODEL:
+    if found is not None:
+        name, error = found
         raise ModelError(
             f"The float Core ML conversion computes something else: its output {name!r} differs by {error:.1%}.",
             hint="The converted program and the source's runtime disagree, and one of them is wrong: "
@@ -82,23 +80,27 @@ def check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) -> 
         )
 
 
-def _run_saved_model(model: Path, feeds: Feeds) -> dict[str, Array]:
+def _saved_model_runner(model: Path) -> Run:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(model))
-    answers = loaded.signatures[_SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
-    return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    def run(feeds: Feeds) -> dict[str, Array]:
+        answers = loaded.signatures[_SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
+        return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    return run
 
 
-def run_onnx(model: Path, feeds: Feeds) -> dict[str, Array]:
-    """Return what ONNX Runtime computes of an ONNX file, on one thread, by output name."""
+def onnx_runner(model: Path) -> Run:
+    """Load an ONNX file in ONNX Runtime, on one thread; what runs it takes and returns arrays by its own names."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
 def _read_back(out: Path) -> Signature:

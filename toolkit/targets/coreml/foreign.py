@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+
+from toolkit.core.frameworks import absent, import_tensorflow
 
 _OPTIONAL = ("tensorflow", "torch", "torchvision", "sklearn", "xgboost", "libsvm")
 
@@ -17,18 +18,13 @@ _OPTIONAL = ("tensorflow", "torch", "torchvision", "sklearn", "xgboost", "libsvm
 def coremltools(*, tensorflow: bool) -> ModuleType:
     """Import coremltools, with its TensorFlow front end or without any front end.
 
-    coremltools imports every framework it finds, which costs ten seconds and a gigabyte. While it is imported, those
-    that are not wanted are marked as absent in ``sys.modules`` (None makes their import fail, as Python documents).
+    coremltools imports every framework it finds, which costs ten seconds and a gigabyte.
     """
-    hidden = [name for name in _OPTIONAL if name not in sys.modules and not (tensorflow and name == "tensorflow")]
+    if tensorflow:
+        import_tensorflow(keras=False)
     logging.getLogger("coremltools").setLevel(logging.ERROR)
-    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-    try:
+    with absent(_OPTIONAL):
         return importlib.import_module("coremltools")
-    finally:
-        for name in hidden:
-            if sys.modules.get(name) is None:
-                sys.modules.pop(name, None)
 
 
 @contextmanager

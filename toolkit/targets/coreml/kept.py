@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from toolkit.core.artifacts import KeptFloat
 from toolkit.core.recipe import Recipe
 from toolkit.targets.coreml.activations import QUANTIZED_OPERATORS
+from toolkit.targets.coreml.half import ARRANGEMENT
 from toolkit.targets.coreml.interpreter.program import Operation, Program
 from toolkit.targets.coreml.partners import eight_bit_values
 
@@ -14,6 +15,7 @@ SMALL = 64
 """Weights of at most this many elements stay float: scales and descriptors would eat what 8 bits save."""
 
 _FLOATS = ("fp16", "fp32")
+_SILENT = frozenset({*ARRANGEMENT, "cast", "dequantize"})
 _COMPUTING = frozenset(
     {*QUANTIZED_OPERATORS, "conv_transpose", "einsum", "gru", "lstm", "matmul", "rnn", "scaled_dot_product_attention"}
 )
@@ -27,7 +29,7 @@ def kept_float(program: Program, recipe: Recipe, excluded: Mapping[str, str]) ->
     kept = (
         *_float_weights(program, recipe, excluded),
         *_float_activations(program, recipe, excluded),
-        *_float_operations(program),
+        *_float_operations(program, excluded),
     )
     return tuple({item.layer: item for item in reversed(kept)}.values())[::-1]
 
@@ -64,14 +66,15 @@ def _float_activations(program: Program, recipe: Recipe, excluded: Mapping[str, 
             yield KeptFloat(layer=operation.name, reason=f"its activations stay float: {why}")
 
 
-def _float_operations(program: Program) -> Iterator[KeptFloat]:
+def _float_operations(program: Program, excluded: Mapping[str, str]) -> Iterator[KeptFloat]:
     """Name the layers of a float16 program that stay float32."""
     if not any(value.type.dtype == "fp16" for operation in program.operations for value in operation.outputs):
         return
     for operation in program.operations:
-        if operation.operator not in ("cast", "dequantize") and operation.outputs[0].type.dtype == "fp32":
-            reason = "it stays float32: a constant of it exceeds what float16 holds"
-            yield KeptFloat(layer=operation.name, reason=reason)
+        computes = operation.operator not in _SILENT and not operation.operator.startswith("constexpr_")
+        if computes and operation.outputs[0].type.dtype == "fp32":
+            why = excluded.get(operation.name, "a constant of it exceeds what float16 holds")
+            yield KeptFloat(layer=operation.name, reason=f"it stays float32: {why}")
 
 
 def _reads(operation: Operation, names: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ from toolkit.targets.coreml import activations
 from toolkit.targets.coreml.compress import IOS16, IOS17, Plan, compress, layers_to_choose, plan_of
 from toolkit.targets.coreml.convert import save
 from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
-from toolkit.targets.coreml.half import to_float16
+from toolkit.targets.coreml.half import logarithms, to_float16
 from toolkit.targets.coreml.inspection import layers_of
 from toolkit.targets.coreml.interpreter.program import Program, read_package
 from toolkit.targets.coreml.kept import SMALL, kept_float
@@ -24,6 +24,7 @@ from toolkit.targets.coreml.messages import signature_of
 from toolkit.targets.coreml.session import with_program_shapes
 
 _COMPRESSED = ("int4", "uint4", "int8", "uint8", "lut4", "lut6", "lut8")
+_SMALL = "it is part of a logarithm of values smaller than float16 holds"
 
 
 def not_expressible(recipe: Recipe) -> str | None:
@@ -88,6 +89,7 @@ def _write(model: Path, plan: Plan, ranges: Mapping[str, Range], out: Path) -> d
     recipe, signature = plan.recipe, signature_of(message, model)
     ct = coremltools(tensorflow=False)
     excluded = dict(plan.floats)
+    small = dict.fromkeys(logarithms(program), _SMALL) if recipe.activation_bits != 32 else {}
     with own_temporary_folder() as scratch:
         made = ct.models.MLModel(str(model), skip_model_load=True)
         if recipe.activation_bits != 32:
@@ -101,7 +103,7 @@ def _write(model: Path, plan: Plan, ranges: Mapping[str, Range], out: Path) -> d
         if recipe.weight_bits < 16:
             made = compress(made, program, plan)
         save(made, signature, out, scratch)
-    return excluded
+    return excluded | small
 
 
 def _check_effect(model: Path, recipe: Recipe, program: Program) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.core import batch_norm
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
+from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.store import writing_to
 from toolkit.targets.onnx import graph, runtime
 from toolkit.targets.onnx.graph import Model
@@ -82,6 +83,7 @@ def _places(source: Signature) -> list[str]:
 
 
 def _tf2onnx(folder: Path, source: Signature) -> Model:
+    import_tensorflow(keras=False)
     import tensorflow as tf
     import tf2onnx
 

@@ -9,14 +9,16 @@ from typing import Any
 from toolkit.core import batch_norm
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
+from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.ports import Array, Feeds
-from toolkit.core.probe import SAME_MODEL, probe_feeds, relative_error
+from toolkit.core.probe import Run, difference
 from toolkit.core.signature import bind, unbind
 from toolkit.targets.tflite.activations import with_plain_activations
 from toolkit.targets.tflite.flatbuffer import read_graph, rename
 from toolkit.targets.tflite.pooling import with_floors
 from toolkit.targets.tflite.rewriting import with_tflite_operators
 from toolkit.targets.tflite.session import TfliteSession
+from toolkit.targets.tflite.squeezing import with_reshapes
 
 CHANNELS_LAST = (0, 2, 3, 1)
 _SIGNATURE_KEY = "serving_default"
@@ -30,6 +32,7 @@ def from_saved_model(model: Path, source: Signature, out: Path) -> Signature:
     Raises:
         ModelError: an operator has no TFLite form (it is named), or the result computes something else.
     """
+    import_tensorflow(keras=False)
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model), signature_keys=[_SIGNATURE_KEY])
@@ -40,8 +43,7 @@ def from_saved_model(model: Path, source: Signature, out: Path) -> Signature:
         raise _not_converted(error) from error
     out.write_bytes(content)
     signature = _matched(read_graph(out).signature(), source)
-    feeds = probe_feeds(source)
-    _check_same(out, signature, feeds, _run_saved_model(model, feeds))
+    _check_same(out, signature, source, _saved_model_runner(model))
     return signature
 
 
@@ -56,7 +58,7 @@ def from_onnx(model: Path, source: Signature, out: Path) -> Signature:
     """
     import onnx
 
-    loaded = with_plain_activations(with_floors(with_tflite_operators(onnx.load(model))))
+    loaded = with_plain_activations(with_floors(with_reshapes(with_tflite_operators(onnx.load(model)))))
     batch_norm.rewrite(loaded, onnx)
     plain = _write_onnx(loaded, source, out, channels_last=False)
     if _transposes(out) and any(spec.perm for spec in _specs(loaded, source, channels_last=True)):
@@ -67,8 +69,7 @@ def from_onnx(model: Path, source: Signature, out: Path) -> Signature:
             plain = signature
         else:
             turned.unlink()
-    feeds = probe_feeds(source)
-    _check_same(out, plain, feeds, _run_onnx(onnx.load(model), feeds))
+    _check_same(out, plain, source, _onnx_runner(model))
     return plain
 
 
@@ -138,36 +139,40 @@ def _same_kind(made: str, wanted: str) -> bool:
     return made in (wanted, widths.get(wanted))
 
 
-def _check_same(out: Path, signature: Signature, feeds: Feeds, wanted: Feeds) -> None:
+def _check_same(out: Path, signature: Signature, source: Signature, reference: Run) -> None:
     session = TfliteSession(out, threads=1)
     try:
-        got = unbind(session.run(bind(feeds, signature)), signature)
+        found = difference(source, reference, lambda feeds: unbind(session.run(bind(feeds, signature)), signature))
     finally:
         session.close()
-    name, error = relative_error(wanted, got)
-    if error > SAME_MODEL:
+    if found is not None:
+        name, error = found
         raise ModelError(
             f"The float TFLite conversion computes something else: its output {name!r} differs by {error:.1%}.",
             hint="This is a fault of the converter; build this model for another target.",
         )
 
 
-def _run_saved_model(model: Path, feeds: Feeds) -> dict[str, Array]:
+def _saved_model_runner(model: Path) -> Run:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(model))
-    answers = loaded.signatures[_SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
-    return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    def run(feeds: Feeds) -> dict[str, Array]:
+        answers = loaded.signatures[_SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
+        return {name: tensor.numpy() for name, tensor in answers.items()}
+
+    return run
 
 
-def _run_onnx(model: Any, feeds: Feeds) -> dict[str, Array]:
+def _onnx_runner(model: Path) -> Run:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+    return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))
 
 
 def _transposes(model: Path) -> int:

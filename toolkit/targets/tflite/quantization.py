@@ -63,7 +63,7 @@ def quantize(model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -
         shutil.copyfile(model, out)
         return Quantized(signature=before.signature(), kept_float=())
     if recipe.needs_data:
-        refuse_control_flow(model, before)
+        refuse_control_flow(before)
     choice = choice_of(recipe, before)
     statistics = _statistics(before, ranges) if recipe.needs_data else None
     out.write_bytes(_quantized(model, recipe, (before, choice), statistics))

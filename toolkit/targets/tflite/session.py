@@ -98,7 +98,7 @@ def _watch(model: Path, graph: Graph, names: Mapping[int, str], samples: Iterabl
     """Show the tensors that have names, each sample's after the inference."""
     from ai_edge_litert.interpreter import OpResolverType
 
-    refuse_control_flow(model, graph)
+    refuse_control_flow(graph)
     interpreter = _interpreter(
         model,
         experimental_preserve_all_tensors=True,
@@ -161,16 +161,23 @@ def float_activations(graph: Graph) -> tuple[int, ...]:
     return tuple(index for index in dict.fromkeys(_produced(graph)) if graph.tensors[index].dtype == "float32")
 
 
-def refuse_control_flow(model: Path, graph: Graph) -> None:
+def refuse_control_flow(graph: Graph) -> None:
     """Refuse a model with subgraphs: activations inside branches that no sample takes would be unknown.
 
     Raises:
         ModelError: it has several.
     """
     if graph.subgraphs > 1:
-        flow = next((op.kind for op in graph.operators if op.kind in ("WHILE", "IF", "CALL_ONCE", "CALL")), "subgraphs")
+        flow = next(
+            (
+                f"{op.kind} that makes {graph.tensors[op.outputs[0]].name!r}" if op.outputs else op.kind
+                for op in graph.operators
+                if op.kind in ("WHILE", "IF", "CALL_ONCE", "CALL")
+            ),
+            "subgraphs",
+        )
         raise ModelError(
-            f"The model {model.name} has control flow ({flow}), whose activations are not seen.",
+            f"The TFLite model has control flow ({flow}), whose activations are not seen.",
             hint="Build it with the recipe weight-int8 or float32, or unroll its loops.",
         )
 

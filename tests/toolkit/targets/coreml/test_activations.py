@@ -61,6 +61,25 @@ def test_concats_that_share_a_tensor_are_one_group() -> None:
     assert chosen.statistics["a"] == chosen.statistics["b"] == {"rmin": -1, "rmax": 7}
 
 
+@pytest.mark.parametrize(
+    ("seen", "given"),
+    [
+        ((0, 6), (0, 6)),
+        ((-0.375, 6), (-0.375, 6)),
+        ((-5, 6), (-128 / 127 * 6, 6)),
+        ((-6, 5.5), (-128 / 127 * 6, 6)),
+        ((2, 3), (2, 3)),
+        ((0, 0.01), (0, 255 * 2.0**-14)),
+        ((-0.01, 0), (-0.01, 255 * 2.0**-14 - 0.01)),
+    ],
+)
+def test_ranges_about_even_are_made_so_and_narrow_ones_widened(
+    seen: tuple[float, float], given: tuple[float, float]
+) -> None:
+    made = plan(program(operation("conv", "y", x=value("a"))), ranges(y=seen), {}).statistics["y"]
+    assert (made["rmin"], made["rmax"]) == pytest.approx(given)
+
+
 def test_a_tensor_that_is_always_zero_gets_a_scale_that_divides() -> None:
     chosen = plan(program(operation("conv", "y", x=value("a"))), ranges(y=(0, 0)), {})
     assert chosen.statistics["y"] == {"rmin": -1, "rmax": 1}

@@ -35,9 +35,10 @@ def check(build: manifest.BuildEntry, out: Path, tools: Tools) -> None:
     assert build.score.n >= 64
     assert build.score.ci_low <= build.score.drop <= build.score.ci_high
     assert build.score.drop < 0.1
+    assert [(step.step, step.reason) for step in build.care] == [("bias correction", "")]
     found = isolate(tools, 120, coreml.inspect, out / build.path)
     facts = {(layer.weight_dtype, layer.activation_dtype) for layer in found.layers}
-    assert ("int8", "int8") in facts
+    assert facts & {("int8", "int8"), ("int8", "uint8")}
     assert found.requirements is not None
     assert found.requirements.ios_min == "17"
 

@@ -104,7 +104,13 @@ def test_every_recipe(tmp_path: Path, tools: Tools) -> None:
 def test_eight_bit_activations_surround_the_layers_that_coremltools_takes(builds: jobs.Builds) -> None:
     facts = {layer.name: layer for layer in builds.layers["static-int8"]}
     taken = ("first", "second", "joined_conv", "sum", "y")
-    assert {facts[name].activation_dtype for name in taken} == {"int8"}
+    assert {name: facts[name].activation_dtype for name in taken} == {
+        "first": "int8",  # reads the picture, which has both signs
+        "second": "uint8",  # the others read what a ReLU yields, or a sum with it
+        "joined_conv": "uint8",
+        "sum": "int8",
+        "y": "int8",
+    }
     assert facts["first"].weight_dtype == facts["y"].weight_dtype == "int8"
     assert [item.layer for item in builds.kept["static-int8"]] == ["product"]
     assert "only" in builds.kept["static-int8"][0].reason

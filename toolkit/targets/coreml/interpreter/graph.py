@@ -116,6 +116,12 @@ class Layer:
             raise self.refusal(f"lacks its argument {key!r}")
         return self.operation.inputs[key][0]
 
+    def knows(self, key: str) -> bool:
+        """Whether an argument is given and does not depend on the program's inputs."""
+        value = next(iter(self.operation.inputs.get(key, ())), None)
+        known = self.graph.known.keys() | self.graph.expanded.keys()
+        return value is not None and (value.constant is not None or value.name in known)
+
     def values(self, key: str) -> tuple[Value, ...]:
         """Return a variadic argument."""
         self.value(key)

@@ -102,10 +102,24 @@ def load_program(package: Package, model: Any) -> Program:
         ModelError: it is damaged, has no main function, or a shape in it is flexible or absurd.
     """
     functions = model.mlProgram.functions
-    wanted = model.description.defaultFunctionName or "main"
+    wanted = main_function(model)
     if wanted not in functions:
         raise ModelError(f"{package.root} has no function {wanted!r}.", hint=f"It has: {', '.join(sorted(functions))}.")
     return _Reader(package).function(functions[wanted], int(model.specificationVersion))
+
+
+def main_function(model: Any) -> str:
+    """Return the name of the function that is executed."""
+    return str(model.description.defaultFunctionName or "main")
+
+
+def layer_name(spec: Any) -> str:
+    """Return what an operation's message calls its layer: its name, else its first output's."""
+    if "name" in spec.attributes:
+        words = spec.attributes["name"].immediateValue.tensor.strings.values
+        if words and words[0]:
+            return str(words[0])
+    return str(spec.outputs[0].name) if len(spec.outputs) else str(spec.type)
 
 
 @dataclass(slots=True)
@@ -150,7 +164,7 @@ class _Reader:
         outputs = outputs or tuple(self.declare(item) for item in spec.outputs)
         if not outputs and spec.type not in _WITHOUT_OUTPUT:
             raise self.damaged(f"an operation {spec.type!r} yields nothing")
-        return Operation(operator=spec.type, name=self.layer_name(spec), inputs=inputs, outputs=outputs, inner=inner)
+        return Operation(operator=spec.type, name=layer_name(spec), inputs=inputs, outputs=outputs, inner=inner)
 
     def classified(self, spec: Any, inputs: Mapping[str, tuple[Value, ...]]) -> tuple[Value, ...]:
         """Declare the outputs of ``classify``, which are no tensors: the place of the best label, and all values."""
@@ -161,13 +175,6 @@ class _Reader:
         made = tuple(Value(name=item.name, type=kind) for item, kind in zip(spec.outputs, kinds, strict=True))
         self.values.update({value.name: value for value in made})
         return made
-
-    def layer_name(self, spec: Any) -> str:
-        if "name" in spec.attributes:
-            words = spec.attributes["name"].immediateValue.tensor.strings.values
-            if words and words[0]:
-                return str(words[0])
-        return str(spec.outputs[0].name) if len(spec.outputs) else str(spec.type)
 
     def constant(self, spec: Any) -> None:
         if len(spec.outputs) != 1 or "val" not in spec.attributes:

@@ -93,14 +93,23 @@ class BlobFile:
         Raises:
             ModelError: there is no such blob, or it has another size.
         """
-        wanted = bytes_of(dtype, math.prod(shape))
+        size = bytes_of(dtype, math.prod(shape))
+        start = self.start_of(offset, size)
+        return decode(self._bytes[start : start + size], dtype, shape)
+
+    def start_of(self, offset: int, wanted: int) -> int:
+        """Return where the data lie, of ``wanted`` bytes, whose descriptor lies at ``offset``.
+
+        Raises:
+            ModelError: there is no such blob, or it has another size.
+        """
         descriptor = self._bytes[offset : offset + _DESCRIPTOR.size].tobytes()
         if len(descriptor) < _DESCRIPTOR.size:
             raise self._damaged(offset)
         sentinel, _, size, start, _ = _DESCRIPTOR.unpack(descriptor)
         if sentinel != _SENTINEL or size != wanted or start + size > self._bytes.size:
             raise self._damaged(offset)
-        return decode(self._bytes[start : start + size], dtype, shape)
+        return int(start)
 
     def _damaged(self, offset: int) -> ModelError:
         return ModelError(

@@ -8,20 +8,26 @@ from toolkit.targets.coreml.interpreter.operators.padding import Window, explici
 
 def conv(layer: Layer) -> None:
     """``conv``: weights [out, in / groups, *kernel], bias [out]."""
+    strides, dilations, pads = movement(layer)
+    layer.emit(
+        "Conv",
+        *_inputs(layer),
+        kernel_shape=list(layer.type("weight").shape[2:]),
+        strides=strides,
+        dilations=dilations,
+        group=layer.integer("groups", 1),
+        pads=pads,
+    )
+
+
+def movement(layer: Layer) -> tuple[list[int], list[int], list[int]]:
+    """Return how a ``conv`` moves its kernel: strides, dilations, and the padding before, then after, each axis."""
     kernel = layer.type("weight").shape[2:]
     ones = [1] * len(kernel)
     strides, dilations = layer.integers("strides", ones), layer.integers("dilations", ones)
     window = Window(spatial(layer), _extent(kernel, dilations), tuple(strides))
     before, after = explicit_padding(layer, window)
-    layer.emit(
-        "Conv",
-        *_inputs(layer),
-        kernel_shape=list(kernel),
-        strides=strides,
-        dilations=dilations,
-        group=layer.integer("groups", 1),
-        pads=[*before, *after],
-    )
+    return strides, dilations, [*before, *after]
 
 
 def conv_transpose(layer: Layer) -> None:
