@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ STATIC = "palmtop static-int8"
 FLOAT = "palmtop float32"
 NAMES = {"tflite": "TFLite", "onnx": "ONNX", "coreml": "Core ML"}
 MEAN_PP, WORST_PP = 0.4, 1.5
+FEW = 100
 Row = dict[str, Any]
 
 
@@ -84,25 +86,37 @@ def drop(floats: Any, values: Any) -> str:
 
 
 def _recipes(kept: list[Row]) -> None:
-    """Print every recipe that was measured besides static-int8, a column a target."""
-    lines = []
+    """Print every recipe that was measured besides static-int8, a column a target, and why builds are missing."""
+    lines, why = [], dict[str, list[str]]()
     for model in kept:
         tools = dict.fromkeys(row["tool"] for row in model["rows"] if row["tool"].startswith("palmtop"))
         if len(tools) <= len((STATIC, FLOAT)):
             continue
-        for tool in tools:
+        for tool in [FLOAT, *sorted(tools.keys() - {FLOAT})]:
             cells = [_cell(model, tool, target) for target in NAMES]
             lines.append(f"| {model['model']} | {tool.removeprefix('palmtop ')} | {' | '.join(cells)} |")
+        for reason in _missing(model):
+            why.setdefault(reason, []).append(model["model"])
     if lines:
         print(f"\n| model | recipe | {' | '.join(NAMES.values())} |\n|---|---|---|---|---|")
-        print("\n".join(lines))
+        print("\n".join(lines) + "\n")
+        print("\n".join(f"- {reason} ({', '.join(models)})" for reason, models in sorted(why.items())))
+
+
+def _missing(model: Row) -> Iterator[str]:
+    """Say for each build of palmtop's that is not there which one it is and why."""
+    for row in model["rows"]:
+        if row["tool"].startswith("palmtop") and ("error" in row or "not_expressible" in row):
+            yield f"`{row['tool'].removeprefix('palmtop ')}`, {NAMES[row['target']]}: {_reason(row, 400)}"
 
 
 def _cell(model: Row, tool: str, target: str) -> str:
-    row = next((row for row in model["rows"] if (row["target"], row["tool"]) == (target, tool)), {})
+    found = (row for row in model["rows"] if (row["target"], row["tool"]) == (target, tool))
+    row = next(found, {})
     floats = _floats(model, target)
     if "outcomes" in row and floats is not None:
-        return f"{drop(floats, np.array(row['outcomes']))}, {row['size'] / 1000:.0f} kB"
+        figure = f"{floats.mean():.2%} of {len(floats)}" if tool == FLOAT else drop(floats, np.array(row["outcomes"]))
+        return f"{figure}, {row['size'] / 1000:.0f} kB"
     if "error" in row or "not_expressible" in row:
         return "fails" if "error" in row else "not expressible"
     size = f", {row['size'] / 1000:.0f} kB" if "size" in row else ""
@@ -115,16 +129,26 @@ def summary(kept: list[Row]) -> list[str]:
     for target, name in NAMES.items():
         drops = _drops(kept, target, "labelled")
         if drops:
-            worst, mean = max(drops, key=lambda model: drops[model]), sum(drops.values()) / len(drops)
-            claims = f"(claims: at most {MEAN_PP} and {WORST_PP})"
-            lines.append(
-                f"{name}: static-int8 loses {mean:.2f} points of top-1 in the mean of {len(drops)} classifiers with "
-                f"labels and {drops[worst]:.2f} at worst, {worst} {claims}."
-            )
+            lines.append(f"{name}: static-int8 loses {_worst(drops)} (claims: at most {MEAN_PP} and {WORST_PP}).")
+            small = [model["model"] for model in kept if model["model"] in drops and _count(model, target) < FEW]
+            rest = {model: found for model, found in drops.items() if model not in small}
+            if small and rest:
+                few = f"fewer than {FEW} samples, where one error is a point and more"
+                lines.append(f"{name}, without {', '.join(small)} ({few}): {_worst(rest)}.")
         others = [f"{100 - found:.1f} % ({model})" for model, found in _drops(kept, target, "agreement").items()]
         if others:
             lines.append(f"{name}: where there are no labels, it agrees with the float model in {', '.join(others)}.")
     return [*lines, *_against_peers(kept)]
+
+
+def _worst(drops: dict[str, float]) -> str:
+    worst, mean = max(drops, key=lambda model: drops[model]), sum(drops.values()) / len(drops)
+    average = f"{mean:.2f} points of top-1 in the mean of {len(drops)} labelled classifiers"
+    return f"{average} and {drops[worst]:.2f} at worst, {worst}"
+
+
+def _count(model: Row, target: str) -> int:
+    return len(_floats(model, target))
 
 
 def _drops(kept: list[Row], target: str, kind: str) -> dict[str, float]:

@@ -40,7 +40,7 @@ from toolkit.core.isolation import isolate
 from toolkit.core.manifest import BuildEntry, Manifest
 from toolkit.core.tools import Tools, system_tools
 from toolkit.stages import data as datasets
-from toolkit.stages import importer
+from toolkit.stages import exporting, importer
 from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 
 TARGETS = ("tflite", "onnx", "coreml")
@@ -156,7 +156,7 @@ def _form(bench: Bench) -> tuple[str, Path]:
     """Return the float model in the form that palmtop's own TFLite build came from."""
     source = importer.read_source(Path(bench.model.model), bench.model.shapes, bench.tools)
     form = importer.source_of(source.format).FORMS[0]
-    return form, importer.export(source, form, bench.tools).path
+    return form, exporting.export(source, form, bench.tools).path
 
 
 def _peer_row(bench: Bench, target: str, tool: str, given: tuple[Path, Signature]) -> Row:

@@ -105,8 +105,7 @@ def pair(model: Path, data: Path) -> dict[str, tuple[float, float]]:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         argv = [str(PALMTOP), "quantize", str(model), "-d", str(data), "-o", str(place / "builds"), "-q"]
-        targets = [word for target in SCRIPTS for word in ("-t", target)]
-        found["palmtop"] = timed([*argv, *targets], {**quiet, "PALMTOP_CACHE": str(place / "cache")})
+        found["palmtop"] = timed([*argv, "-r", "static-int8"], {**quiet, "PALMTOP_CACHE": str(place / "cache")})
         for target in SCRIPTS:
             (place / target).mkdir()
             argv = [sys.executable, __file__, "--child", target, str(model), str(data), str(place / target)]
