@@ -19,7 +19,7 @@ demo: $(DEMO_READY) ## Run the main job on a real model and real labelled data, 
 
 test: lint ## Check style, types and floors, then run all tests with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report=term $(ARGS)
 
 test-all: ## The same with the slow tests, such as the trained demos and long fault runs
 	$(MAKE) test ARGS="--slow $(ARGS)"

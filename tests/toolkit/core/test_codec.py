@@ -36,7 +36,7 @@ st.register_type_strategy(artifacts.TensorError, TENSOR_ERRORS)
 
 @pytest.mark.parametrize("kind", VALUES, ids=lambda kind: kind.__name__)
 def test_every_value_comes_back_from_json_equal(kind: type) -> None:
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.from_type(kind))
     def check(value: Any) -> None:
         text = json.dumps(codec.unstructure(value), allow_nan=False)

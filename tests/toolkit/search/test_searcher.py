@@ -25,6 +25,7 @@ from toolkit.stages.requests import QuantizeRequest
 Asked = Callable[..., SearchRequest]
 
 
+@pytest.mark.slow
 def test_finds_the_layers_that_need_more_bits_and_certifies_the_build(
     asked: Asked, tools: Tools, monkeypatch: pytest.MonkeyPatch
 ) -> None:

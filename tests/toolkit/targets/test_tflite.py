@@ -66,7 +66,7 @@ def test_every_recipe_keeps_the_models_answers(which: str, request: pytest.Fixtu
     assert builds["float32"].path.read_bytes() == whole.float_path.read_bytes()
 
 
-@pytest.mark.parametrize("which", ["cnn", "net"])
+@pytest.mark.parametrize("which", [pytest.param("cnn", marks=pytest.mark.slow), "net"])
 def test_census_of_a_static_build(which: str, request: pytest.FixtureRequest, tools: Tools) -> None:
     whole: tflite_jobs.Whole = request.getfixturevalue(which)
     found = isolate(tools, 60, tflite.inspect, whole.builds["static-int8"].path)
@@ -85,17 +85,21 @@ def test_census_of_a_static_build(which: str, request: pytest.FixtureRequest, to
     assert "CONV_2D" in found.requirements.operators
 
 
-def test_a_weight_build_computes_in_float(cnn: tflite_jobs.Whole, tools: Tools) -> None:
-    found = isolate(tools, 60, tflite.inspect, cnn.builds["weight-int8"].path)
+def test_a_weight_build_computes_in_float(net: tflite_jobs.Whole, tools: Tools) -> None:
+    found = isolate(tools, 60, tflite.inspect, net.builds["weight-int8"].path)
     weighted = [layer for layer in found.layers if layer.weight_dtype]
     assert {(layer.weight_dtype, layer.activation_dtype) for layer in weighted} == {("int8", "float32")}
     assert found.requirements is not None
     assert found.requirements.runtime_min == "2.7.0"  # DEQUANTIZE per channel
 
 
-def test_names_and_axes_come_from_the_source(cnn: tflite_jobs.Whole, net: tflite_jobs.Whole, tools: Tools) -> None:
+@pytest.mark.slow
+def test_names_of_a_keras_model_stay(cnn: tflite_jobs.Whole) -> None:
     assert [(spec.name, spec.perm) for spec in cnn.float_signature.inputs] == [("image", ())]
     assert [spec.name for spec in cnn.float_signature.outputs] == ["kind"]
+
+
+def test_names_and_axes_come_from_the_source(net: tflite_jobs.Whole, tools: Tools) -> None:
     (image,) = net.float_signature.inputs
     assert (image.name, image.source_name, image.perm, image.shape) == ("x", "x", (0, 2, 3, 1), (1, 16, 16, 3))
     found = isolate(tools, 60, tflite.inspect, net.float_path)

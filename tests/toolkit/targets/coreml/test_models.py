@@ -21,6 +21,7 @@ from toolkit.core.tools import Tools, system_tools
 from toolkit.targets import coreml
 
 
+@pytest.mark.slow
 def test_keras_cnn(keras_model: Path, tmp_path: Path, tools: Tools) -> None:
     outcome = isolate(tools, 300, sources.keras_cnn, keras_model, tmp_path)
     assert [spec.name for spec in outcome.signature.inputs] == ["image"]

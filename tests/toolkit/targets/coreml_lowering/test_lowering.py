@@ -36,6 +36,7 @@ NO_PLAIN_CASE = {
 """Lowered operators of which ``onnx`` has no case of plain numbers that reaches the lowering."""
 
 
+@pytest.mark.slow
 def test_cases_of_intricate_operators_round_trip(tools: Tools) -> None:
     found = isolate(tools, 600, lowering_jobs.verdicts, list(IN_EVERY_RUN))
     assert found["failed"] == []
