@@ -32,9 +32,14 @@ _TYPES = {
 _A_TYPE_AT_MOST = 60
 
 
+NOTES = ("note", "StatefulPartitionedCall:1")
+"""What basic-pitch's forms call their note frames; its ONNX file has no better name (its ``inference.py``)."""
+
+
 def frame_f1(outputs: dict[str, Any], label: Any) -> float:
     """Return the F1 score of the note frames of one piece: 2 TP / (2 TP + FP + FN), a frame counting from 0.5 on."""
-    found, wanted = outputs["note"][0] >= 0.5, np.asarray(label, bool)
+    notes = next(outputs[name] for name in NOTES if name in outputs)
+    found, wanted = notes[0] >= 0.5, np.asarray(label, bool)
     hits = int((found & wanted).sum())
     return 2 * hits / max(1, int(found.sum()) + int(wanted.sum()))
 
