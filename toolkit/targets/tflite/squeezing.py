@@ -23,18 +23,15 @@ def with_reshapes(model: Model) -> Model:
     if not any(node.op_type == "Squeeze" for node in model.graph.node):
         return model
     shapes = _shapes(onnx.shape_inference.infer_shapes(model))
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    for node in model.graph.node:
-        before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
-        if node.op_type == "Squeeze" and _mixes(before, after):
-            constants.append(numpy_helper.from_array(np.asarray(after, np.int64), f"{node.output[0]}/shape"))
-            node = helper.make_node("Reshape", [node.input[0], constants[-1].name], node.output, node.name)  # noqa: PLW2901
-        nodes.append(node)
-    graph = helper.make_graph(
-        nodes, model.graph.name, model.graph.input, model.graph.output, [*model.graph.initializer, *constants]
-    )
-    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    made = type(model)()
+    made.CopyFrom(model)
+    for node in made.graph.node:
+        after = shapes.get(node.output[0], ())
+        if node.op_type == "Squeeze" and _mixes(shapes.get(node.input[0], ()), after):
+            shape = numpy_helper.from_array(np.asarray(after, np.int64), f"{node.output[0]}/shape")
+            made.graph.initializer.append(shape)
+            node.CopyFrom(helper.make_node("Reshape", [node.input[0], shape.name], list(node.output), node.name))
+    return made
 
 
 def _mixes(before: tuple[int, ...], after: tuple[int, ...]) -> bool:
