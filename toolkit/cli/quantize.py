@@ -11,6 +11,8 @@ from toolkit.cli.console import Console, size_words, table
 from toolkit.cli.options import Extent, NamedShape, Number, Numbers, common_options, gather, needed, setting
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from toolkit.core.artifacts import Preprocess
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 USUAL_RECIPES = ("float32", "static-int8", "weight-int8")
 """The baseline, the recipe to ship, and the one for targets or models that cannot take it."""
 
+_LONG = 8
+"""Digits after which a number is looked at whether it is a fraction."""
+_PREPROCESS = ("resize", "crop", "colour", "scale", "mean", "std", "layout")
 PREPROCESS_OPTIONS = (
     click.option("--resize", type=Extent(), help="Resize images to height,width.", **setting("preprocess.resize")),
     click.option("--crop", type=Extent(), help="Then crop the centre to height,width.", **setting("preprocess.crop")),
@@ -113,12 +118,30 @@ def _request(**fields: Any) -> QuantizeRequest:
 
 def preprocess_options(function: Any) -> Any:
     """Add how samples are preprocessed to a command, which gets one ``preprocess: Preprocess``."""
-    function = gather("preprocess", ("resize", "crop", "colour", "scale", "mean", "std", "layout"), _preprocess)(
-        function
-    )
+    function = gather("preprocess", _PREPROCESS, _preprocess)(function)
     for option in reversed(PREPROCESS_OPTIONS):
         function = option(function)
     return function
+
+
+def input_words(shapes: Mapping[str, tuple[int, ...]], preprocess: Preprocess) -> list[str]:
+    """Return the options that tell a command again what its inputs are and how samples become them."""
+    words = []
+    for name, shape in shapes.items():
+        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    usual = type(preprocess)()
+    for name in _PREPROCESS:
+        value = getattr(preprocess, name)
+        if value != getattr(usual, name):
+            words += [f"--{name}", ",".join(map(_plain, value)) if isinstance(value, tuple) else _plain(value)]
+    return words
+
+
+def _plain(value: object) -> str:
+    """Return an option's value as one would type it: 1/255 rather than its 17 digits."""
+    if isinstance(value, float) and len(str(value)) > _LONG and 1e-6 < value < 1 and 1 / round(1 / value) == value:
+        return f"1/{round(1 / value)}"
+    return str(value)
 
 
 def quantize_options(function: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import click
 
 from toolkit.cli.console import Console, size_words, table
 from toolkit.cli.options import NamedShape, Numbers, common_options, gather, needed, setting
-from toolkit.cli.quantize import preprocess_options
+from toolkit.cli.quantize import input_words, preprocess_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -236,24 +235,9 @@ def page(trail: Trail, request: SearchRequest) -> RenderableType:
 
 def again_words(request: SearchRequest, target: str) -> str:
     """Return the command that makes the build of one target again."""
-    said = request.preprocess
     words = ["palmtop", "quantize", str(request.model), "-d", request.calibration or request.data]
     words += ["--samples", str(request.samples), "-t", target, "-r", str(request.out / f"recipe-{target}.toml")]
-    for name, sizes in request.shapes.items():
-        words += ["--shape", f"{name}={_joined(sizes)}"]
-    for option, values in (("resize", said.resize), ("crop", said.crop), ("mean", said.mean), ("std", said.std)):
-        words += [f"--{option}", _joined(values)] if values else []
-    for option, value, usual in (
-        ("colour", said.colour, "rgb"),
-        ("scale", said.scale, 1.0),
-        ("layout", said.layout, "nhwc"),
-    ):
-        words += [f"--{option}", str(value)] if value != usual else []
-    return shlex.join(words)
-
-
-def _joined(values: Iterable[float]) -> str:
-    return ",".join(map(str, values))
+    return shlex.join([*words, *input_words(request.shapes, request.preprocess)])
 
 
 def _row(trail: Trail, found: Found) -> tuple[object, ...]:

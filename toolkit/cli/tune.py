@@ -10,7 +10,7 @@ import click
 
 from toolkit.cli.console import Console, size_words, table
 from toolkit.cli.options import NamedShape, common_options, gather, needed, setting
-from toolkit.cli.quantize import preprocess_options
+from toolkit.cli.quantize import input_words, preprocess_options
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,8 +63,6 @@ FIELDS = (
 
 _FAR_WORSE = 2.0
 """Times the loss of the model as it came."""
-_LONG = 8
-"""Digits after which a number is looked at whether it is a fraction."""
 
 
 def _request(*, distill: bool, **fields: Any) -> TuneRequest:
@@ -164,21 +162,7 @@ def _next(tuned: Tuned, request: TuneRequest) -> str:
     """Return the command that builds the result, with what it must be told again."""
     words = ["palmtop", "quantize", str(request.out / tuned.model), "-d", "DATA"]
     words += ["-r", request.recipe] if tuned.plan is not None else []
-    for name, shape in request.shapes.items():
-        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
-    given, usual = request.preprocess, type(request.preprocess)()
-    for name in ("resize", "crop", "colour", "scale", "mean", "std", "layout"):
-        value = getattr(given, name)
-        if value != getattr(usual, name):
-            words += [f"--{name}", ",".join(map(_plain, value)) if isinstance(value, tuple) else _plain(value)]
-    return shlex.join(words)
-
-
-def _plain(value: object) -> str:
-    """Return an option's value as one would type it: 1/255 rather than its 17 digits."""
-    if isinstance(value, float) and len(str(value)) > _LONG and 1e-6 < value < 1 and 1 / round(1 / value) == value:
-        return f"1/{round(1 / value)}"
-    return str(value)
+    return shlex.join([*words, *input_words(request.shapes, request.preprocess)])
 
 
 def _sizes(tuned: Tuned) -> list[str]:
