@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -31,8 +30,8 @@ from mobile_harness.vitals import (
 from mobile_harness.vitals.reading import Unavailable, Unreadable
 
 NO = (Unreadable, Unavailable)
-SECONDS_MAX = 4.0
-"""Of processor time for a megabyte on a slow machine; most take a hundredth of it."""
+HANG_S = 240
+"""What is linear reads every megabyte in a few seconds; what is quadratic takes hours for one."""
 
 
 def zones(text: str) -> thermal.Thermal | Unreadable:
@@ -173,11 +172,9 @@ UNITS = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(HANG_S)
 @every_parser
-def test_a_megabyte_of_anything_takes_bounded_time(parser, composed) -> None:
+def test_a_megabyte_of_anything_hangs_no_parser(parser, composed) -> None:
     sample = composed(parser.sample)
     for unit in UNITS:
-        text = sample + unit * (MEGABYTE // len(unit))
-        started = time.process_time()
-        answer(parser, text)
-        assert time.process_time() - started < SECONDS_MAX, repr(unit)
+        answer(parser, sample + unit * (MEGABYTE // len(unit)))
