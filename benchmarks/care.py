@@ -1,11 +1,11 @@
-"""What accuracy care and the range methods bring: every recipe with care off and "auto", against the float build.
+"""What accuracy care and the range methods bring: every recipe with care off, "auto" and all of it, against the float build.
 
     python benchmarks/care.py MODEL DATA [--targets onnx,tflite] [--calibrate 24] [--test 60] [--methods minmax,mse]
 
 MODEL has one input and one output; DATA is an ``.npz`` with an array of samples for the input: the first are calibrated
-on, others than those are tested on. Recipes are static-int8 with each range method, weight-int8, and static-int8 with
-one scale a tensor. Each cell is the SQNR of the output, over all test samples together, and the share of samples whose
-largest output is the float build's; what care kept is in the last column. Nothing is taken from the user's cache.
+on, others than those are tested on. Recipes are static-int8 with each range method, weight-int8, weight-int4, and
+static-int8 with one scale a tensor. Each cell is the SQNR of the output, over all test samples together, and the share of samples whose
+largest output is the float build's; what care kept of all its steps is in the last column. Nothing is taken from the user's cache.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from toolkit.core.tools import system_tools
 from toolkit.stages import care
 from toolkit.stages.requests import QuantizeRequest
 
-SETTINGS = {"off": "false", "auto": '"auto"'}
+SETTINGS = {
+    "off": "bias_correction = false\nequalize = false\nadaptive_rounding = false\n",
+    "auto": "",
+    "rounded": "adaptive_rounding = true\n",
+}
+"""Nothing, what a recipe does that says nothing, and weights rounded by their inputs where that is left out, too."""
 STATIC = 'weight_bits = 8\nactivation_bits = 8\nactivation_mode = "static"\n'
 WEIGHTS = 'weight_bits = 8\nactivation_bits = 32\nactivation_mode = "none"\n'
 FLOAT = "float32"
@@ -37,6 +42,7 @@ def recipes_of(methods: list[str]) -> dict[str, str]:
     """Return the text of each recipe but for what it says of care."""
     found = {f"static-int8-{name}": f'{STATIC}granularity = "channel"\nrange_method = "{name}"\n' for name in methods}
     found["weight-int8"] = f'{WEIGHTS}granularity = "channel"\n'
+    found["weight-int4"] = f'{WEIGHTS.replace("weight_bits = 8", "weight_bits = 4")}granularity = "channel"\n'
     return found | {"static-int8-tensor": f'{STATIC}granularity = "tensor"\n'}
 
 
@@ -46,7 +52,7 @@ def build(options: argparse.Namespace, recipes: dict[str, str], samples: np.ndar
     for name, text in recipes.items():
         for word, setting in SETTINGS.items():
             path = folder / f"{name}-{word}.toml"
-            path.write_text(f'summary = "{name}"\n{text}bias_correction = {setting}\nequalize = {setting}\n')
+            path.write_text(f'summary = "{name}"\n{text}{setting}')
             names.append(str(path))
     source = pipeline.inspect(options.model, system_tools()).signature
     np.savez(folder / "calibration.npz", **{source.inputs[0].name: samples})
@@ -77,13 +83,13 @@ def table(target: str, made: Manifest, folder: Path, samples: np.ndarray) -> Non
     builds = {item.recipe: item for item in made.builds if item.target == target}
     floats = answers(builds[FLOAT], made, folder, samples)
     print(f"\n{target}, {len(samples)} test samples\n")
-    print("| recipe | care off | care auto | what care did |\n|---|---|---|---|")
+    print("| recipe | care off | care auto | weights rounded | what care did |\n|---|---|---|---|---|")
     for recipe in dict.fromkeys(name.rsplit("-", 1)[0] for name in builds if name != FLOAT):
         cells = []
         for word in SETTINGS:
             item = builds.get(f"{recipe}-{word}")
             cells.append("–" if item is None else cell(floats, answers(item, made, folder, samples)))
-        cared = builds.get(f"{recipe}-auto")
+        cared = builds.get(f"{recipe}-rounded")
         said = "" if cared is None else " ".join(care.words(step) for step in cared.care)
         print(f"| {recipe} | {' | '.join(cells)} | {said} |", flush=True)
 

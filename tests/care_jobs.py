@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from reweigh_jobs import Reweighed, reweigh
 from seen_ranges import MinMax
 
 from toolkit.core import discovery, signature
@@ -16,7 +17,7 @@ from toolkit.core.equalization import Link, equalise
 from toolkit.core.errors import PalmtopError
 from toolkit.core.recipe import Recipe
 from toolkit.datasets import npz
-from toolkit.stages import care
+from toolkit.stages import care, care_job
 
 SAMPLES = 12
 CAP = 6.0
@@ -31,6 +32,7 @@ class Cared:
     sqnr_db: float = 0.0
     kept_float: tuple[KeptFloat, ...] = ()
     census: Census | None = None
+    reweighed: Reweighed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +131,14 @@ def try_care(target: str, recipes: tuple[Recipe, ...], folder: Path) -> Tried:
 
     def sqnr(path: Path) -> float:
         session = module.open_session(path, 1)
-        own = care.bound(session.signature, made)
+        own = care_job.bound(session.signature, made)
         got = [signature.unbind(session.run(signature.bind(one, own)), own)["y"] for one in samples]
         noise = float(np.sum((np.concatenate(got) - answers) ** 2))
         return float(10 * np.log10(float(np.sum(answers**2)) / max(noise, 1e-30)))
 
     builds = {}
     for recipe in recipes:
-        job = care.CareJob(
+        job = care_job.CareJob(
             target=target,
             model=converted,
             artefact=made,
@@ -153,7 +155,11 @@ def try_care(target: str, recipes: tuple[Recipe, ...], folder: Path) -> Tried:
             builds[recipe.name] = Cared(error=str(error))
             continue
         builds[recipe.name] = Cared(
-            care=built.care, sqnr_db=sqnr(job.out), kept_float=built.kept_float, census=built.census
+            care=built.care,
+            sqnr_db=sqnr(job.out),
+            kept_float=built.kept_float,
+            census=built.census,
+            reweighed=reweigh(module, job.out, folder / f"{recipe.name}-reweighed{module.SUFFIX}"),
         )
     layers = {layer.name: layer for layer in module.linear_layers(converted)}
     links = module.links(converted)

@@ -27,12 +27,41 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grid:
+    """Where the integer weights of a built layer may lie: at ``lowest`` to ``highest`` whole multiples of ``step``.
+
+    Each is float64 and broadcasts to the weight [outputs, inputs of a group, *kernel]; a zero point is taken off.
+    """
+
+    step: Array
+    lowest: Array
+    highest: Array
+
+
+def grid_of(integers: Array, scale: Array, zero: Array) -> Grid:
+    """Return the grid of weights that a quantizer stored; no integer lies further out than those that it used itself.
+
+    Args:
+        integers: the stored weights.
+        scale: what a step is, broadcasting to them.
+        zero: which integer stands for zero, of the rank of the integers; where all are 0 the grid reaches equally far
+            to both sides.
+    """
+    wide = integers.astype(np.float64)
+    low, high = wide.min(initial=0), wide.max(initial=0)
+    if not np.any(zero):
+        low, high = min(low, -high), max(high, -low)
+    return Grid(step=np.asarray(scale, np.float64), lowest=low - zero, highest=high - zero)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LinearLayer:
     """One convolution or product.
 
     ``weight`` is float32 [outputs, inputs of a group, *kernel], ``bias`` float32 [outputs] or None where the layer has
     none that could be changed. ``source`` names the tensor it reads, as :meth:`toolkit.core.ports.Target.tap` does; its
-    channels are on ``channel_axis``. ``window`` is None for a product, which reads the last axis.
+    channels are on ``channel_axis``. ``window`` is None for a product, which reads the last axis. ``grid`` is that of
+    integer weights in a build which no other layer reads, as far as the target can write others in their place.
     """
 
     name: str
@@ -42,6 +71,7 @@ class LinearLayer:
     groups: int = 1
     window: Window | None = None
     channel_axis: int = 1
+    grid: Grid | None = None
 
 
 def mean_taps(layer: LinearLayer, values: Array) -> Floats:

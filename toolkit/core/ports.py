@@ -128,7 +128,9 @@ class Target(Protocol):
     Two more make bias correction possible: ``linear_layers(model: Path) -> tuple[LinearLayer, ...]`` shows the layers
     of an artefact that are linear in their input (:mod:`toolkit.core.linear`), dequantized, a build's with the names of
     the float artefact's; ``correct_biases(model: Path, shifts: Mapping[str, Array], out: Path) -> None`` writes a copy
-    with ``shifts``, float64 [outputs] by layer, added to the biases of those that have one. With two further ones
+    with ``shifts``, float64 [outputs] by layer, added to the biases of those that have one. Where the former shows the
+    grid of integer weights, ``reweigh(model: Path, weights: Mapping[str, Array], out: Path) -> None`` writes a copy
+    with other ``weights``, float32 on the grid by layer (:mod:`toolkit.core.rounding`). With two further ones
     layers can be equalised (:mod:`toolkit.core.equalization`): ``links(model: Path) -> tuple[Link, ...]`` and
     ``rewrite(model: Path, layers: Iterable[LinearLayer], out: Path) -> None``, which writes a float artefact whose
     layers of those names have other weights and biases.

@@ -46,6 +46,9 @@ class Recipe:
     brings the build's outputs closer to the float model's.
     ``bias_correction`` takes out of each layer's outputs by how much quantization moved their means over the data;
     ``auto`` keeps it where that brings the build's outputs closer to the float model's.
+    ``adaptive_rounding`` rounds each weight up or down so that the layer's output moves least over the data, in place
+    of to the nearest step (:mod:`toolkit.core.rounding`); ``auto`` tries it where rounded weights make most of a
+    build's error, which is where activations have more than 8 bits or weights fewer, and keeps it likewise.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Recipe:
     io: Literal["float", "int8"] = "float"
     equalize: Literal[True, False, "auto"] = "auto"
     bias_correction: Literal[True, False, "auto"] = "auto"
+    adaptive_rounding: Literal[True, False, "auto"] = "auto"
     keep_float: tuple[str, ...] = ()
     overrides: tuple[Override, ...] = ()
 
@@ -118,6 +122,8 @@ def contradiction(recipe: Recipe) -> str:
         (size < BLOCK_MIN or size & (size - 1) != 0, f"block_size is a power of two from {BLOCK_MIN} on, not {size}"),
         (recipe.is_float and recipe.equalize is True, "float layers have no scale to share"),
         (recipe.is_float and recipe.bias_correction is True, "float layers have nothing to correct"),
+        (recipe.is_float and recipe.adaptive_rounding is True, "float layers have nothing to round"),
+        (recipe.scheme == "lut" and recipe.adaptive_rounding is True, "entries of a table are no steps to round to"),
         (recipe.is_float and bool(recipe.keep_float or recipe.overrides), "nothing is quantized, so no layer differs"),
     )
     found = next((fault for holds, fault in faults if holds), "")

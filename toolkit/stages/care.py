@@ -10,61 +10,40 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from toolkit.core import discovery, signature, store
-from toolkit.core.artifacts import CareStep, DataRef, Signature, TensorSpec
+from toolkit.core import discovery, store
+from toolkit.core.artifacts import CareStep, Signature
 from toolkit.core.equalization import equalise
 from toolkit.core.errors import DataError, ModelError
 from toolkit.core.events import silent
-from toolkit.core.linear import LinearLayer, mean_shift, mean_taps
-from toolkit.core.metrics import ErrorMeter
-from toolkit.core.ports import Array, Feeds
+from toolkit.core.ports import Array
 from toolkit.core.recipe import Recipe
 from toolkit.stages import calibrating, calibrator, statistics, work
 from toolkit.stages.calibrating import CHANNEL_AXIS
+from toolkit.stages.care_job import NO_DATA, CareJob, bound_samples_of, step_of
+from toolkit.stages.closeness import Levels, closeness
 from toolkit.stages.order import RANGES, target_of
+from toolkit.stages.trials import Trial, Workshop, adaptively_rounded, corrected
 
-SAMPLES = 32
-"""How many samples a step is learned from and judged by, at most."""
-BEST_DB = 120.0
-"""Outputs that agree better than this count as this much, so that one exact output does not outweigh the others."""
-NO_DATA = "there is no calibration data to learn it from"
+_COARSE = 8
+_CLOSE_DB = 30.0
+"""A build whose weights are not what spoils most is left as it is where it comes this close to float."""
 TRAINED = "the model was trained to be rounded"
 PINNED = "the ranges that the model was trained with belong to its weights as they are"
 NO_LINK = "no two layers in a row pass factors on"
-BIAS_CORRECTION, EQUALISATION = "bias correction", "equalisation"
-NO_LAYER = "no layer has an integer weight and a bias that could take it"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CareJob:
-    """Quantize ``model``, a float artefact of ``target``, by ``recipe`` to ``out``, and take care of its accuracy.
-
-    ``artefact`` and ``source`` are the float artefact's and the source model's signatures. ``data`` is None where the
-    user gave none; ``trained`` says that the model was trained with the rounding in mind and brought its ranges along.
-    """
-
-    target: str
-    model: Path
-    artefact: Signature
-    source: Signature
-    recipe: Recipe
-    ranges: Path | None
-    data: DataRef | None
-    out: Path
-    trained: bool = False
+BIAS_CORRECTION, EQUALISATION, ROUNDING = "bias correction", "equalisation", "adaptive rounding"
 
 
 def wanted(recipe: Recipe, target: Any) -> bool:
     """Whether a recipe asks for any step that a target has, so that the build depends on the data."""
-    return not recipe.is_float and (_may_correct(recipe, target) or _may_equalise(recipe, target))
+    tried = (_may_correct, _may_equalise, _may_round)
+    return not recipe.is_float and any(may(recipe, target) for may in tried)
 
 
 def _may_correct(recipe: Recipe, target: Any) -> bool:
@@ -77,10 +56,28 @@ def _may_equalise(recipe: Recipe, target: Any) -> bool:
     return asked and hasattr(target, "rewrite")
 
 
+def _may_round(recipe: Recipe, target: Any) -> bool:
+    """Whether to try it, perhaps only once it is seen that the build needs it."""
+    return recipe.adaptive_rounding is not False and recipe.scheme == "affine" and hasattr(target, "reweigh")
+
+
+def _is_due(recipe: Recipe, level_db: float) -> bool:
+    """Whether to round otherwise after all that came before brought a build to so many dB of float.
+
+    Beside activations of 8 bits, rounding 8-bit weights of a channel spoils little: there it wants a build that is far
+    from float, since it takes longer than all other steps.
+    """
+    coarse = recipe.activation_mode == "static" and recipe.activation_bits == _COARSE <= recipe.weight_bits
+    rarely = coarse and recipe.granularity == "channel" and recipe.adaptive_rounding == "auto"
+    return level_db < _CLOSE_DB or not rarely
+
+
 def obstacle(recipe: Recipe, target: Any) -> str | None:
     """Say why a target's builds cannot have a step that a recipe insists on; cheap."""
     if recipe.bias_correction is True and not hasattr(target, "correct_biases"):
         return "palmtop cannot change the biases of this target's builds"
+    if recipe.adaptive_rounding is True and not hasattr(target, "reweigh"):
+        return "palmtop cannot change the integer weights of this target's builds"
     if recipe.equalize is True and not hasattr(target, "rewrite"):
         return "palmtop cannot equalise the layers of this target's models"
     return None
@@ -109,13 +106,7 @@ def _cared_for(job: CareJob, made: work.QuantizedArtefact) -> work.QuantizedArte
             except (ModelError, DataError) as error:  # such as activations inside a loop, which cannot be seen
                 step = _without(job, EQUALISATION, job.recipe.equalize, error.message.rstrip("."))
             steps.append(step)
-        if _may_correct(job.recipe, module):
-            try:
-                _refuse_trained(job, job.recipe.bias_correction)
-                step = _bias_correction(job, basis, made.signature, scratch)
-            except (ModelError, DataError) as error:
-                step = _without(job, BIAS_CORRECTION, job.recipe.bias_correction, error.message.rstrip("."))
-            steps.append(step)
+        steps += _weights_and_biases(job, basis, made.signature, scratch)
     return replace(made, care=tuple(steps))
 
 
@@ -173,10 +164,7 @@ def _equalisation(
     kept = job.recipe.equalize is True or after > before
     if kept:
         _take(out, job.out)
-    samples = min(SAMPLES, job.data.count)
-    step = CareStep(
-        step=EQUALISATION, kept=kept, layers=len(changed), samples=samples, before_db=before, after_db=after
-    )
+    step = step_of(job, EQUALISATION, kept, len(changed), (before, after))
     return (made, basis, step) if kept else (plain, job.model, step)
 
 
@@ -191,7 +179,7 @@ def _largest(module: Any, job: CareJob, tensors: set[str]) -> dict[str, Array]:
             found[tensor] = np.maximum(found.get(tensor, largest), largest)
 
     if tensors:
-        module.tap(job.model, _bound_feeds(job, everything=True), observe)
+        module.tap(job.model, bound_samples_of(job, "all"), observe)
     return found
 
 
@@ -212,24 +200,46 @@ def _ranges_again(job: CareJob, scratch: Path) -> Path:
     return out
 
 
-def _bias_correction(job: CareJob, basis: Path, build: Signature, scratch: Path) -> CareStep:
-    """Correct the biases of a build that was made from ``basis``, the float artefact or its equalised form."""
-    module = target_of(job.target)
-    if job.data is None:
-        raise ModelError(NO_DATA)
-    shifts = _shifts(module, replace(job, model=basis))
-    if not shifts:
-        raise ModelError(NO_LAYER)
-    corrected = scratch / f"corrected{job.out.suffix}"
-    module.correct_biases(job.out, shifts, corrected)
-    before, after = closeness(job, {job.out: build, corrected: build})
-    kept = job.recipe.bias_correction is True or after > before
-    if kept:
-        _take(corrected, job.out)
-    samples = min(SAMPLES, job.data.count)
-    return CareStep(
-        step=BIAS_CORRECTION, kept=kept, layers=len(shifts), samples=samples, before_db=before, after_db=after
-    )
+def _weights_and_biases(job: CareJob, basis: Path, build: Signature, scratch: Path) -> list[CareStep]:
+    """Try other biases, and other integers with biases to go with them; ``job.out`` becomes the best of the builds.
+
+    Args:
+        job: what is being made; its build is there.
+        basis: what it was made from, the float artefact or its equalised form.
+        build: the signature of the build.
+        scratch: a folder.
+    """
+    module, recipe = target_of(job.target), job.recipe
+    wishes = [_Wish(BIAS_CORRECTION, recipe.bias_correction, corrected)] if _may_correct(recipe, module) else []
+    workshop = Workshop(replace(job, model=basis), scratch, correct=bool(wishes))
+    if _may_round(recipe, module):
+        wishes.append(_Wish(ROUNDING, recipe.adaptive_rounding, adaptively_rounded))
+    levels, best, steps = Levels(job, build), job.out, []
+    for wish in wishes:
+        try:
+            _refuse_trained(job, wish.setting)
+            if wish.step == ROUNDING and not _is_due(recipe, *levels.of(best)):
+                continue
+            trial = wish.make(workshop)
+            before, after = levels.of(best, trial.build)
+        except (ModelError, DataError) as error:
+            steps.append(_without(job, wish.step, wish.setting, error.message.rstrip(".")))
+            continue
+        kept = wish.setting is True or after > before
+        steps.append(step_of(job, wish.step, kept, trial.layers, (before, after)))
+        best = trial.build if kept else best
+    if best != job.out:
+        _take(best, job.out)
+    return steps
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A step that a recipe has a word on, and what takes it."""
+
+    step: str
+    setting: object
+    make: Callable[[Workshop], Trial]
 
 
 def _take(made: Path, place: Path) -> None:
@@ -237,106 +247,3 @@ def _take(made: Path, place: Path) -> None:
     if place.is_dir():
         shutil.rmtree(place)
     made.replace(place)
-
-
-def _shifts(module: Any, job: CareJob) -> dict[str, Array]:
-    """Return what to add to each bias; layers whose weights the build holds as they were need nothing."""
-    floats = {layer.name: layer for layer in module.linear_layers(job.model)}
-    pairs = [(floats[layer.name], layer) for layer in module.linear_layers(job.out) if layer.name in floats]
-    changed = [pair for pair in pairs if _is_rounded(*pair)]
-    taps = _mean_taps(module, job, [layer for layer, _ in changed]) if changed else {}
-    return {layer.name: mean_shift(layer, made, taps[layer.name]) for layer, made in changed if layer.name in taps}
-
-
-def _is_rounded(layer: LinearLayer, made: LinearLayer) -> bool:
-    same = made.weight.shape == layer.weight.shape
-    return made.bias is not None and same and not np.array_equal(made.weight, layer.weight)
-
-
-def _mean_taps(module: Any, job: CareJob, layers: list[LinearLayer]) -> dict[str, Array]:
-    """Run the float artefact over some samples; of each only the means are kept."""
-    readers: dict[str, list[LinearLayer]] = {}
-    for layer in layers:
-        readers.setdefault(layer.source, []).append(layer)
-    sums: dict[str, Array] = {}
-    count = 0
-
-    def observe(tensor: str, values: Array) -> None:
-        for layer in readers.get(tensor, ()):
-            sums[layer.name] = sums.get(layer.name, 0.0) + mean_taps(layer, values)
-
-    def samples() -> Iterator[Feeds]:
-        nonlocal count
-        for feeds in _bound_feeds(job):
-            yield feeds
-            count += 1
-
-    module.tap(job.model, samples(), observe)
-    return {name: total / count for name, total in sums.items() if np.isfinite(total).all()}
-
-
-def _bound_feeds(job: CareJob, *, everything: bool = False) -> Iterator[Feeds]:
-    """Yield samples as the float artefact takes them."""
-    for feeds in _feeds(job, everything=everything):
-        yield signature.bind(feeds, job.artefact)
-
-
-def _feeds(job: CareJob, *, everything: bool = False) -> Iterator[Feeds]:
-    assert job.data is not None, "steps that need data ask first"
-    left = job.data.count if everything else SAMPLES
-    for batch in work.batches_of(job.data, job.source):
-        yield batch.feeds
-        left -= len(batch.samples)
-        if left <= 0:
-            return
-
-
-def closeness(job: CareJob, builds: Mapping[Path, Signature]) -> tuple[float, ...]:
-    """Return how close each build comes to the float artefact: the mean SQNR of its outputs in dB, some samples long.
-
-    All run side by side in the runtime that ships, so that memory is that of one sample.
-    """
-    module = target_of(job.target)
-    meters: dict[Path, dict[str, ErrorMeter]] = {path: {} for path in builds}
-    with ExitStack() as stack:
-        sessions = {path: stack.enter_context(closing(module.open_session(path, 0))) for path in (job.model, *builds)}
-        for feeds in _feeds(job):
-            wanted_outputs = _answers(sessions[job.model], feeds, job.artefact)
-            for path, made in builds.items():
-                found = _answers(sessions[path], feeds, bound(made, job.artefact))
-                for name, values in wanted_outputs.items():
-                    usable = np.isfinite(values)
-                    meter = meters[path].setdefault(name, ErrorMeter(output=name))
-                    meter.add(values[usable][None], np.asarray(found[name])[usable][None])
-    return tuple(_mean_db(list(found.values())) for found in meters.values())
-
-
-def _answers(session: Any, feeds: Feeds, own: Signature) -> dict[str, Array]:
-    return signature.unbind(session.run(signature.bind(feeds, own)), own)
-
-
-def _mean_db(meters: list[ErrorMeter]) -> float:
-    found = [meter.result().sqnr_db for meter in meters]
-    return math.fsum(max(-BEST_DB, min(BEST_DB, one)) for one in found) / max(1, len(found))
-
-
-def bound(made: Signature, base: Signature) -> Signature:
-    """Carry over from the float model which tensor of the source each tensor stands for, and in what axis order.
-
-    Raises:
-        ModelError: the quantizer added or dropped inputs or outputs.
-    """
-    return Signature(
-        inputs=_bound(made.inputs, base.inputs, "inputs"), outputs=_bound(made.outputs, base.outputs, "outputs")
-    )
-
-
-def _bound(made: tuple[TensorSpec, ...], base: tuple[TensorSpec, ...], what: str) -> tuple[TensorSpec, ...]:
-    if len(made) != len(base):
-        raise ModelError(f"Quantization turned {len(base)} {what} into {len(made)}.")
-    by_name = {spec.name: spec for spec in base}
-    same = by_name.keys() == {spec.name for spec in made}
-    pairs = [(spec, by_name[spec.name] if same else base[place]) for place, spec in enumerate(made)]
-    return tuple(
-        replace(spec, source_name=origin.source_name or origin.name, perm=origin.perm) for spec, origin in pairs
-    )

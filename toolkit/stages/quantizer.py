@@ -9,7 +9,7 @@ from toolkit.core import isolation, pins, store
 from toolkit.core.artifacts import Blob, CalibratedModel, DataRef, QuantizedModel, Requirements
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
-from toolkit.stages import care, work
+from toolkit.stages import care, care_job, work
 from toolkit.stages.order import Build, Built, Calibrated, failed, made_by, news, target_of
 from toolkit.stages.parallel import Failure, each, needs_of
 
@@ -86,7 +86,7 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
 
     def produce(folder: Path) -> _Quantized:
         out = folder / f"build{module.SUFFIX}"
-        job = care.CareJob(
+        job = care_job.CareJob(
             target=build.target,
             model=base.base.blob.path,
             artefact=base.base.signature,
@@ -100,14 +100,14 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
         made = isolation.isolate(tools, QUANTIZE_S, care.quantize, job)
         return _Quantized(blob=store.blob_of(out), made=made)
 
-    found = tools.store.memo("quantize/4", inputs, _Quantized, produce)
+    found = tools.store.memo("quantize/5", inputs, _Quantized, produce)
     for step in found.made.care:
         tools.emit(Event(subject=build.subject, phase="noted", message=care.words(step)))
     return QuantizedModel(
         base=base,
         recipe=build.recipe,
         blob=found.blob,
-        signature=care.bound(found.made.signature, base.base.signature),
+        signature=care_job.bound(found.made.signature, base.base.signature),
         kept_float=found.made.kept_float,
         requirements=found.made.requirements,
         census=found.made.census,

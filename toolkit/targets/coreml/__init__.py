@@ -15,7 +15,7 @@ from toolkit.core.ports import Feeds, Observe
 from toolkit.targets.coreml.convert import convert
 from toolkit.targets.coreml.inspection import inspect, requirements
 from toolkit.targets.coreml.learned import learned_weights
-from toolkit.targets.coreml.linear import correct_biases, linear_layers
+from toolkit.targets.coreml.linear import correct_biases, linear_layers, reweigh
 from toolkit.targets.coreml.quantize import not_expressible, quantize
 from toolkit.targets.coreml.session import HOST_LABEL, open_session, tap
 
@@ -35,6 +35,7 @@ __all__ = [
     "open_session",
     "quantize",
     "requirements",
+    "reweigh",
     "tap",
     "toolchain",
 ]

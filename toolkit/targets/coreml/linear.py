@@ -1,4 +1,4 @@
-"""The convolutions and products of an ML Program with constant weights, as they compute; and new biases for them."""
+"""The convolutions and products of an ML Program with constant weights, as they compute; new biases and weights."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from toolkit.core.linear import LinearLayer, Window
 from toolkit.core.ports import Array
 from toolkit.targets.coreml.half import HALF_MAX
+from toolkit.targets.coreml.integers import Stored, data_name, stored_weights
 from toolkit.targets.coreml.interpreter.graph import Graph, Layer
 from toolkit.targets.coreml.interpreter.operators import LOWERINGS
 from toolkit.targets.coreml.interpreter.operators.convolution import movement
@@ -53,20 +54,40 @@ def correct_biases(model: Path, shifts: Mapping[str, Array], out: Path) -> None:
     _Writer(open_package(out)).give(moved)
 
 
+def reweigh(model: Path, weights: Mapping[str, Array], out: Path) -> None:
+    """Write a copy of a package in which layers have other integer weights.
+
+    Args:
+        model: a quantized package.
+        weights: by layer name, float32 on the grid that :func:`linear_layers` shows.
+        out: where to write.
+
+    Raises:
+        ModelError: it is no ML Program, or is damaged.
+    """
+    _, program = read_package(model)
+    stored = stored_weights(program.operations)
+    tensors = {item.name: item.inputs["weight"][0].name for item in program.operations if item.name in weights}
+    raw = {layer: stored[tensor].bytes_of(weights[layer]) for layer, tensor in tensors.items()}
+    shutil.copytree(model, out)
+    _Writer(open_package(out)).reweigh(raw)
+
+
 def _layers(operations: tuple[Operation, ...]) -> Iterator[LinearLayer]:
-    graph = Graph()
+    graph, stored = Graph(), stored_weights(operations)
     for operation in operations:
         if operation.operator.startswith("constexpr_"):
             LOWERINGS[operation.operator](Layer(operation, graph))
         elif operation.operator in _OPERATORS:
             layer = Layer(operation, graph)
             if layer.knows("weight"):
-                yield _linear(layer, np.asarray(layer.array("weight"), np.float32))
+                yield _linear(layer, np.asarray(layer.array("weight"), np.float32), stored)
 
 
-def _linear(layer: Layer, weight: Array) -> LinearLayer:
+def _linear(layer: Layer, weight: Array, stored: Mapping[str, Stored]) -> LinearLayer:
     is_conv = layer.operation.operator == "conv"
     bias = layer.operation.inputs.get("bias", ())
+    held = stored.get(layer.value("weight").name)
     can_change = bool(bias) and bias[0].constant is not None and bias[0].type.shape == (len(weight),)
     return LinearLayer(
         name=layer.operation.name,
@@ -75,6 +96,7 @@ def _linear(layer: Layer, weight: Array) -> LinearLayer:
         bias=np.asarray(bias[0].constant, np.float32) if can_change else None,
         groups=layer.integer("groups", 1) if is_conv else 1,
         window=_window(layer) if is_conv else None,
+        grid=held.grid if held is not None else None,
     )
 
 
@@ -102,7 +124,7 @@ class _Writer:
         self._block = function.block_specializations[function.opset]
         self._constants = {item.outputs[0].name: item for item in self._block.operations if item.type == "const"}
         self._readers = Counter(name for operation in self._block.operations for name in _names_read(operation))
-        self._blobs = Counter(map(_place, _constants_of(self._model)))
+        self._blobs = Counter(map(_place, _values_of(self._model)))
 
     def give(self, biases: Mapping[str, Array]) -> None:
         """Give each layer a bias of its own; one that others read too stays, beside its copy."""
@@ -128,20 +150,14 @@ class _Writer:
             copy.outputs[0].name = binding.name = f"{binding.name}_of_{layer.outputs[0].name}"
             copy.attributes["name"].CopyFrom(constant.attributes["name"])
             copy.attributes["name"].immediateValue.tensor.strings.values[:] = [binding.name]
-            self._blobs[_place(copy)] += 1
+            self._blobs[_place(copy.attributes["val"])] += 1
             copies.append(copy)
             constant = copy
         return constant.attributes["val"]
 
     def _store(self, held: Any, values: Array) -> None:
         """Give a constant other values of its type: where they lie if nothing else does, else in the program."""
-        blob = held.blobFileValue
-        if held.WhichOneof("value") == "blobFileValue" and self._blobs[blob.fileName, blob.offset] == 1:
-            path = self._package.weight_file(blob.fileName)
-            start = BlobFile(path).start_of(blob.offset, values.nbytes)
-            with path.open("r+b") as file:
-                file.seek(start)
-                file.write(values.tobytes())
+        if self._in_its_place(held, values.tobytes()):
             return
         held.ClearField("blobFileValue")
         held.ClearField("immediateValue")
@@ -149,6 +165,41 @@ class _Writer:
             held.immediateValue.tensor.bytes.values = values.tobytes()
         else:
             held.immediateValue.tensor.floats.values.extend(values.tolist())
+
+    def _in_its_place(self, held: Any, raw: bytes) -> bool:
+        """Write over a constant in the file of weights, unless it is in the program or another one lies there, too."""
+        blob = held.blobFileValue
+        if held.WhichOneof("value") != "blobFileValue" or self._blobs[_place(held)] != 1:
+            return False
+        path = self._package.weight_file(blob.fileName)
+        start = BlobFile(path).start_of(blob.offset, len(raw))
+        with path.open("r+b") as file:
+            file.seek(start)
+            file.write(raw)
+        return True
+
+    def reweigh(self, integers: Mapping[str, bytes]) -> None:
+        """Give layers other integers, as their type of MIL keeps them."""
+        makers = {item.outputs[0].name: item for item in self._block.operations if item.type.startswith("constexpr_")}
+        for operation in self._block.operations:
+            raw = integers.get(layer_name(operation)) if operation.type in _OPERATORS else None
+            if raw is not None:
+                held = self._data_of(makers[operation.inputs["weight"].arguments[0].name])
+                if not self._in_its_place(held, raw):
+                    held.ClearField("blobFileValue")
+                    held.ClearField("immediateValue")
+                    held.immediateValue.tensor.bytes.values = raw
+        self._package.specification.write_bytes(self._model.SerializeToString())
+
+    def _data_of(self, maker: Any) -> Any:
+        """Return the value of the integers that an operation makes floats of."""
+        name = data_name(maker.type)
+        if name in maker.attributes:
+            return maker.attributes[name]
+        binding = maker.inputs[name].arguments[0]
+        if binding.WhichOneof("binding") == "value":
+            return binding.value
+        return self._constants[binding.name].attributes["val"]
 
 
 def _names_read(operation: Any) -> Iterator[str]:
@@ -158,12 +209,15 @@ def _names_read(operation: Any) -> Iterator[str]:
                 yield item.name
 
 
-def _constants_of(model: Any) -> Iterator[Any]:
+def _values_of(model: Any) -> Iterator[Any]:
+    """Yield every value that an operation holds itself, be it a constant's or an argument."""
     for function in model.mlProgram.functions.values():
         for block in function.block_specializations.values():
-            yield from (item for item in block.operations if item.type == "const")
+            for operation in block.operations:
+                yield from operation.attributes.values()
+                for argument in operation.inputs.values():
+                    yield from (item.value for item in argument.arguments if item.WhichOneof("binding") == "value")
 
 
-def _place(constant: Any) -> tuple[str, int]:
-    blob = constant.attributes["val"].blobFileValue
-    return blob.fileName, blob.offset
+def _place(held: Any) -> tuple[str, int]:
+    return held.blobFileValue.fileName, held.blobFileValue.offset

@@ -172,6 +172,13 @@ def correct_biases(model: Path, shifts: Mapping[str, Array], out: Path) -> None:
     graph.write(built, out)
 
 
+def reweigh(model: Path, weights: Mapping[str, Array], out: Path) -> None:
+    """Write a build whose layers have other ``weights``, float32 on their grid by layer name."""
+    built = graph.read(model)
+    linear.reweigh(built, weights)
+    graph.write(built, out)
+
+
 def open_session(model: Path, threads: int) -> Session:
     """See :meth:`toolkit.core.ports.Target.open_session`."""
     return borders.open_session(model, threads)

@@ -1,4 +1,4 @@
-"""The convolutions and products of an ONNX graph with constant weights, as they compute; and new biases for them."""
+"""The convolutions and products of an ONNX graph with constant weights, as they compute; new biases and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.equalization import Link
-from toolkit.core.linear import LinearLayer, Window
+from toolkit.core.linear import Grid, LinearLayer, Window, grid_of
 from toolkit.core.ports import Array
 from toolkit.targets.onnx import graph
 from toolkit.targets.onnx.graph import Model, Node
@@ -161,6 +161,41 @@ def _move_integers(model: Model, known: _Constants, maker: Node, shift: Array) -
     maker.input[0] = own
 
 
+def reweigh(model: Model, weights: Mapping[str, Array]) -> None:
+    """Give layers of a build other integer weights in place.
+
+    Args:
+        model: a quantized graph.
+        weights: by layer name, float32 on the grid that :func:`layers_of` shows.
+    """
+    known = _Constants(model)
+    for node in model.graph.node:
+        held = known.stored(node.input[1]) if node.name in weights else None
+        if held is None:
+            continue
+        wanted = weights[node.name] if _is_outputs_first(node) else weights[node.name].T
+        own = graph.own_name(held.name, "rounded")
+        moved = np.rint(wanted / held.scale) + held.zero
+        graph.add_constant(model, own, moved.astype(held.integers.dtype))
+        held.reader.input[0] = own
+    graph.drop_unused(model)
+
+
+def _is_outputs_first(node: Node) -> bool:
+    return node.op_type == "Conv" or (node.op_type == "Gemm" and bool(graph.attribute(node, "transB", 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A weight's integers: ``(integers - zero) * scale``, those two spread to its rank; ``reader`` reads them first."""
+
+    name: str
+    reader: Node
+    integers: Array
+    scale: Array
+    zero: Array
+
+
 class _Constants:
     """The constants of a graph, and those that a node right behind them turns into floats."""
 
@@ -201,6 +236,40 @@ class _Constants:
             return None
         return np.asarray(steps - part if maker.op_type == "Sub" else steps * part)
 
+    def stored(self, name: str) -> _Stored | None:
+        """Return a weight's integers, where one layer alone reads them."""
+        alone = self.uses[name] == 1
+        maker, scaler = self.widened.get(name), self._scalers.get(name)
+        if maker is not None and maker.op_type == "DequantizeLinear" and alone:
+            return self._linear(maker)
+        if scaler is None or scaler.op_type != "Mul" or not alone:
+            return None
+        return self._scaled_integers(scaler)
+
+    def _linear(self, maker: Node) -> _Stored | None:
+        """Return what a DequantizeLinear reads."""
+        if not self.constants.keys() >= set(maker.input) or self.uses[maker.input[0]] != 1:
+            return None
+        integers, *grid = (graph.array_of(self.constants[part]) for part in maker.input)
+        axis = graph.attribute(maker, "axis", 1)
+        scale, zero = (_full(part.astype(np.float64), axis, integers.ndim) for part in (*grid, np.zeros(1))[:2])
+        return _Stored(maker.input[0], maker, integers, scale, zero)
+
+    def _scaled_integers(self, scaler: Node) -> _Stored | None:
+        """Return what a Mul makes of a Cast's integers, with or without a Sub of their zero point between."""
+        scale, below = self.floats(scaler.input[1]), self._scalers.get(scaler.input[0])
+        zero = None if below is None else self.floats(below.input[1])
+        cast = self.widened.get(scaler.input[0] if below is None else below.input[0])
+        if scale is None or cast is None or cast.op_type != "Cast" or (below is not None and zero is None):
+            return None
+        integers = graph.array_of(self.constants[cast.input[0]])
+        ways = [cast.input[0], cast.output[0], *([] if below is None else [below.output[0]])]
+        if integers.dtype.kind not in "iu" or any(self.uses[way] != 1 for way in ways):
+            return None
+        parts = (np.asarray(part, np.float64) for part in (scale, np.zeros(1) if zero is None else zero))
+        scale, zero = (_full(part, 0, integers.ndim) for part in parts)
+        return _Stored(cast.input[0], cast, integers, scale, zero)
+
     def bound(self, clip: Node, place: int) -> float:
         """Return a bound of a Clip, NaN where it is computed."""
         if len(clip.input) <= place or not clip.input[place]:
@@ -221,6 +290,13 @@ class _Constants:
 
 def _spread(part: Array, axis: int, rank: int) -> Array:
     return part.reshape([-1 if index == axis % rank else 1 for index in range(rank)]) if part.size > 1 else part
+
+
+def _full(part: Array, axis: int, rank: int) -> Array:
+    """Spread scales or zero points to a rank: one number, a number an index of an axis, or spread already."""
+    if part.size == 1:
+        return part.reshape((1,) * rank)
+    return part if part.ndim == rank else _spread(part, axis, rank)
 
 
 def _layer(node: Node, known: _Constants) -> LinearLayer | None:
@@ -246,7 +322,18 @@ def _layer(node: Node, known: _Constants) -> LinearLayer | None:
         bias=known.floats(bias) if usable else None,
         groups=groups,
         window=window,
+        grid=_grid(node, known),
     )
+
+
+def _grid(node: Node, known: _Constants) -> Grid | None:
+    held = known.stored(node.input[1])
+    if held is None:
+        return None
+    grid = grid_of(held.integers, held.scale, held.zero)
+    if _is_outputs_first(node):
+        return grid
+    return Grid(step=grid.step.T, lowest=grid.lowest.T, highest=grid.highest.T)
 
 
 def _window(node: Node, weight: Array) -> Window | None:

@@ -13,7 +13,7 @@ from toolkit.targets.tflite.census import layers, take
 from toolkit.targets.tflite.conversion import from_onnx, from_saved_model
 from toolkit.targets.tflite.flatbuffer import read_all
 from toolkit.targets.tflite.learned import learned_weights
-from toolkit.targets.tflite.linear import correct_biases, layers_of, links, rewrite
+from toolkit.targets.tflite.linear import correct_biases, layers_of, links, reweigh, rewrite
 from toolkit.targets.tflite.quantization import not_expressible, quantize
 from toolkit.targets.tflite.runtime_floor import requirements_of
 from toolkit.targets.tflite.session import TfliteSession, calibrate, tap
@@ -101,6 +101,7 @@ __all__ = [
     "open_session",
     "quantize",
     "requirements",
+    "reweigh",
     "rewrite",
     "tap",
     "toolchain",

@@ -1,4 +1,4 @@
-"""The layers of a ``.tflite`` file that are linear in their input, as they compute; and new biases for them."""
+"""The layers of a ``.tflite`` file that are linear in their input, as they compute; new biases and weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.core.equalization import Link
-from toolkit.core.linear import LinearLayer, Window
+from toolkit.core.linear import Grid, LinearLayer, Window, grid_of
 from toolkit.core.ports import Array
 from toolkit.targets.tflite.flatbuffer import align, read_graph
 
@@ -57,6 +57,19 @@ def correct_biases(model: Path, shifts: Mapping[str, Array], out: Path) -> None:
     """
     file = _File(model)
     file.move(shifts)
+    file.write(out)
+
+
+def reweigh(model: Path, weights: Mapping[str, Array], out: Path) -> None:
+    """Write a copy of a build in which layers have other integer weights.
+
+    Args:
+        model: a quantized file.
+        weights: by layer name, float32 on the grid that :func:`layers_of` shows.
+        out: where to write.
+    """
+    file = _File(model)
+    file.reweigh(weights)
     file.write(out)
 
 
@@ -136,14 +149,26 @@ class _File:
             layer = changed.get(self._name(operator.outputs[0])) if kind in _OPERATORS else None
             if layer is None:
                 continue
-            weight = layer.weight
-            if kind != "FULLY_CONNECTED":
-                weight = np.moveaxis(weight, 0, -1) if kind == _DEPTHWISE else np.moveaxis(weight, 1, -1)
             inputs = [int(index) for index in operator.inputs]
-            inputs[1] = self._stored(inputs[1], np.asarray(weight, np.float32))
+            inputs[1] = self._stored(inputs[1], np.asarray(_laid_out(layer.weight, kind), np.float32))
             if layer.bias is not None:
                 inputs[_BIAS] = self._stored(inputs[_BIAS], np.asarray(layer.bias, np.float32))
             operator.inputs = inputs
+
+    def reweigh(self, weights: Mapping[str, Array]) -> None:
+        """Give layers other integer weights; only layers with a grid are asked about, and those share none."""
+        for operator in self._graph.operators:
+            kind = self._kind(operator)
+            wanted = weights.get(self._name(operator.outputs[0])) if kind in _OPERATORS else None
+            if wanted is None:
+                continue
+            index = int(operator.inputs[1])
+            index = self._unpacked.get(index, index)
+            scale, zero = self._grid(self._graph.tensors[index])
+            steps = (np.rint(_laid_out(wanted, kind) / scale) + zero).astype(np.int8)
+            tensor = self._graph.tensors[index]
+            packed = _halves(steps) if _dtype(tensor.type) == "int4" else steps
+            self._model.buffers[tensor.buffer].data = np.frombuffer(packed.tobytes(), np.uint8)
 
     def move(self, shifts: Mapping[str, Array]) -> None:
         """Give each layer a bias of its own: converters let equal ones share a tensor or a buffer."""
@@ -196,9 +221,8 @@ class _File:
             return None
         source = int(operator.inputs[0])
         size = [int(length) for length in self._graph.tensors[source].shape]
-        weight, window, groups = stored, None, 1
+        weight, window, groups = _outputs_first(stored, kind), None, 1
         if kind != "FULLY_CONNECTED":
-            weight = np.moveaxis(stored, -1, 0) if kind == _DEPTHWISE else np.moveaxis(stored, -1, 1)
             window = _window(operator.builtinOptions, weight.shape[2:], size[1:-1])
             groups = size[-1] // weight.shape[1]
         bias = self._floats(int(operator.inputs[_BIAS])) if len(operator.inputs) > _BIAS else None
@@ -210,7 +234,19 @@ class _File:
             groups=groups,
             window=window,
             channel_axis=_CHANNEL_AXIS,
+            grid=self._weight_grid(int(operator.inputs[1]), kind),
         )
+
+    def _weight_grid(self, index: int, kind: str) -> Grid | None:
+        """Return where a layer's integer weights may lie, None where another layer reads them, too."""
+        own = self._unpacked.get(index, index)
+        tensor, steps = self._graph.tensors[own], self._raw(own)
+        shared = any(self._readers[one] != 1 for one in {index, own}) or self._holders[tensor.buffer] != 1
+        if shared or steps is None or _dtype(tensor.type) not in ("int8", "int4") or tensor.quantization is None:
+            return None
+        found = grid_of(steps, *self._grid(tensor))
+        parts = (_outputs_first(part, kind) for part in (found.step, found.lowest, found.highest))
+        return Grid(**dict(zip(("step", "lowest", "highest"), parts, strict=True)))
 
     def _kind(self, operator: Any) -> str:
         return self._kinds.get(int(operator.outputs[0]), "") if len(operator.outputs) else ""
@@ -257,6 +293,26 @@ class _File:
             halves = np.stack([raw & 15, raw >> 4], axis=-1).reshape(-1)[: math.prod(shape)]
             return ((halves.astype(np.int8) ^ 8) - 8).reshape(shape)
         return np.frombuffer(bytes(data), kind).reshape(shape) if kind else None
+
+
+def _outputs_first(stored: Array, kind: str) -> Array:
+    """Turn weights as TFLite lays them out into [outputs, inputs of a group, *kernel]."""
+    if kind == "FULLY_CONNECTED":
+        return stored
+    return np.moveaxis(stored, -1, 0) if kind == _DEPTHWISE else np.moveaxis(stored, -1, 1)
+
+
+def _laid_out(weight: Array, kind: str) -> Array:
+    """Undo :func:`_outputs_first`."""
+    if kind == "FULLY_CONNECTED":
+        return weight
+    return np.moveaxis(weight, 0, -1) if kind == _DEPTHWISE else np.moveaxis(weight, 1, -1)
+
+
+def _halves(steps: Array) -> Array:
+    """Pack 4-bit integers two a byte, the first in the lower half."""
+    nibbles = np.append(steps.reshape(-1), np.zeros(steps.size % 2, np.int8)).astype(np.uint8) & 15
+    return np.asarray(nibbles[::2] | nibbles[1::2] << 4, np.uint8)
 
 
 def _window(options: Any, kernel: tuple[int, ...], size: list[int]) -> Window:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from coreml_program_jobs import save_program
+from reweigh_jobs import Reweighed, reweigh
 
 from toolkit.core.linear import LinearLayer, mean_taps
 from toolkit.core.recipe import load_recipe
@@ -26,7 +27,8 @@ class Found:
 
     ``names`` are the layers by build, ``mean_error`` how far each float layer's mean output is from what its weights
     and mean inputs say, ``moved`` the worst difference between what each output changed by and what was asked, by
-    layer, and ``bytes_before`` and ``bytes_after`` the sizes of the weight file.
+    layer, and ``bytes_before`` and ``bytes_after`` the sizes of the weight file. ``reweighed`` is what became of other
+    weights, by recipe.
     """
 
     names: dict[str, tuple[str, ...]]
@@ -36,6 +38,7 @@ class Found:
     untouched: float
     bytes_before: int
     bytes_after: int
+    reweighed: dict[str, Reweighed]
 
 
 def correct(folder: Path) -> Found:
@@ -44,6 +47,9 @@ def correct(folder: Path) -> Found:
     samples = [{"x": np.random.default_rng(seed).normal(1, 1, (1, 4, 9, 8)).astype(np.float32)} for seed in range(4)]
     layers = {"float": coreml.linear_layers(source)}
     recipes = {name: load_recipe(name) for name in ("float16", "weight-int8", "weight-int4-block", "lut-4bit")}
+    recipes["weight-int4"] = load_recipe("weight-int4")
+    recipes["uneven"] = replace(recipes["weight-int8"], symmetric=False)
+    recipes["tensor"] = replace(recipes["weight-int8"], granularity="tensor")
     recipes["one kept"] = replace(recipes["weight-int8"], keep_float=("kept",))
     for name, recipe in recipes.items():
         coreml.quantize(source, recipe, {}, folder / f"{name}.mlpackage")
@@ -63,6 +69,9 @@ def correct(folder: Path) -> Found:
         untouched=float(np.abs(biases[1]["kept"] - biases[0]["kept"]).max()),
         bytes_before=_weight_bytes(before),
         bytes_after=_weight_bytes(after),
+        reweighed={
+            name: reweigh(coreml, folder / f"{name}.mlpackage", folder / f"{name}-other.mlpackage") for name in recipes
+        },
     )
 
 

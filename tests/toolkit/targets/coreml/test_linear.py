@@ -39,3 +39,16 @@ def test_biases_move_by_what_is_asked_and_each_layer_alone(found: jobs.Found) ->
     assert max(found.moved.values()) < 4e-3  # half a step of float16 below four
     assert found.untouched == 0, "it shares its bias with layers that were changed"
     assert found.bytes_after == found.bytes_before
+
+
+@pytest.mark.parametrize("recipe", ["weight-int8", "weight-int4", "weight-int4-block", "uneven", "tensor"])
+def test_integer_weights_are_given_to_a_layer_and_read_back(found: jobs.Found, recipe: str) -> None:
+    made = found.reweighed[recipe]
+    assert len(made.layers) >= 2
+    assert made.largest < 0.02, "in steps: scales are in half precision"
+    assert (made.others, made.size_change) == (0, 0)
+
+
+@pytest.mark.parametrize("recipe", ["float16", "lut-4bit"])
+def test_weights_that_are_no_steps_have_no_grid(found: jobs.Found, recipe: str) -> None:
+    assert found.reweighed[recipe].layers == ()

@@ -1,0 +1,177 @@
+"""Which of two neighbouring integers each weight becomes, chosen so that a layer's output moves least on real inputs.
+
+Rounding each weight to the nearest step ignores that inputs are alike: errors of weights that are multiplied by nearly
+the same values can be made to cancel. With the covariance ``H`` of what the weights are multiplied by, the output's
+mean squared error is ``e H e'`` for a row of rounding errors ``e``, and rounding one weight after the other, each time
+making good what the ones before spoiled, comes close to its minimum: the method of Frantar et al. 2022, "GPTQ: Accurate
+Post-Training Quantization for Generative Pre-trained Transformers", here as Babai's nearest plane on a Cholesky factor
+of ``H``, which chooses the same integers and needs no inverse (Chen et al. 2025, "The Geometry of LLM Quantization").
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from toolkit.core.linear import Floats, Grid, LinearLayer, Window
+from toolkit.core.ports import Array
+
+PLACES = 400
+"""Of a sample's places in a convolution's output, about how many are looked at: an even grid of them."""
+DAMPING = 0.01
+"""Of the mean variance, added to each: directions that no sample showed are not free to move in."""
+_BLOCK = 64
+"""Columns after which what they spoiled is carried over to all that follow in one product."""
+
+
+class Moments:
+    """Sums over what the weights of a layer are multiplied by, of one sample after the other.
+
+    What is kept has the size of an output's weights squared, float32 [groups, weights, weights].
+    """
+
+    def __init__(self, layer: LinearLayer) -> None:
+        self._layer = layer
+        self._products: Array | float = 0.0
+        self._sums: Floats | float = 0.0
+        self._rows = 0
+
+    @staticmethod
+    def size_bytes(layer: LinearLayer) -> int:
+        """Return how much memory the moments of a layer take."""
+        weights = math.prod(layer.weight.shape[1:])
+        return 4 * layer.groups * weights * weights
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the layer saw anything, and nothing but finite numbers."""
+        return self._rows > 0 and bool(np.isfinite(self._products).all())
+
+    def add(self, values: Array) -> None:
+        """Take in a layer's input, batch axis first: float32 [batch, ..., channels, ...]."""
+        rows = np.ascontiguousarray(inputs_of(self._layer, values), np.float32)
+        self._products = self._products + np.matmul(rows.transpose(0, 2, 1), rows)
+        self._sums = self._sums + rows.sum(axis=1, dtype=np.float64)
+        self._rows += rows.shape[1]
+
+    def second(self, *, centred: bool) -> Floats:
+        """Return the mean products of two inputs, of their deviations from their means where ``centred``.
+
+        The former is what counts where nothing else corrects an output's mean, the latter where a bias does.
+
+        Returns:
+            float64 [groups, weights of an output, weights of an output], positive definite.
+        """
+        assert self._rows, "a layer that saw nothing is not asked"
+        found = np.asarray(self._products, np.float64) / self._rows
+        if centred:
+            means = np.asarray(self._sums) / self._rows
+            found = found - means[:, :, None] * means[:, None, :]
+        return _damped(found, self._rows)
+
+
+def _damped(found: Floats, rows: int) -> Floats:
+    """Pull what few rows cannot know towards a diagonal: with none left to know it by, the nearest integer is best."""
+    size = found.shape[1]
+    variances = np.maximum(np.einsum("gkk->gk", found), 0)
+    level = np.maximum(variances.mean(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    known = rows / (rows + size)
+    pulled = known * found
+    places = np.arange(size)
+    pulled[:, places, places] = variances + DAMPING * level
+    return np.asarray(pulled)
+
+
+def inputs_of(layer: LinearLayer, values: Array) -> Array:
+    """Return what the weights of a layer's outputs are multiplied by at some of its places.
+
+    Args:
+        layer: a convolution or product.
+        values: its input, batch axis first.
+
+    Returns:
+        [groups, batch * places, inputs of a group * product of the kernel's sizes], in the order of the weights.
+    """
+    if layer.window is None:
+        return np.asarray(values.reshape(1, -1, layer.weight.shape[1]))
+    images, window, kernel = np.moveaxis(values, layer.channel_axis, 1), layer.window, layer.weight.shape[2:]
+    axes = len(kernel)
+    padded: Any = np.pad(images, ((0, 0), (0, 0), *zip(window.before, window.after, strict=True)))
+    reach = tuple((taps - 1) * spread + 1 for taps, spread in zip(kernel, window.dilations, strict=True))
+    seen: Any = sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))  # type: ignore[call-overload]
+    seen = seen[(..., *(slice(None, None, spread) for spread in window.dilations))]
+    seen = seen[(slice(None), slice(None), *_some(seen.shape[2 : 2 + axes], window))]
+    parts = seen.reshape(len(seen), layer.groups, -1, *seen.shape[2:])
+    places, taps = tuple(range(3, 3 + axes)), tuple(range(3 + axes, 3 + 2 * axes))
+    rows = parts.transpose(1, 0, *places, 2, *taps)
+    return np.asarray(rows.reshape(layer.groups, -1, math.prod(layer.weight.shape[1:])))
+
+
+def _some(sizes: tuple[int, ...], window: Window) -> tuple[slice, ...]:
+    """Choose an even grid of about :data:`PLACES` of the places where the kernel stops."""
+    steps = [min(step, size) for step, size in zip(window.strides, sizes, strict=True)]
+    every = 1
+    while math.prod(-(-size // (step * every)) for size, step in zip(sizes, steps, strict=True)) > PLACES:
+        every += 1
+    return tuple(slice(None, None, step * every) for step in steps)
+
+
+def rounded(weight: Array, grid: Grid, second: Floats) -> Array:
+    """Return weights on a grid whose layer's outputs are close to those of ``weight``.
+
+    An output that comes out no closer than with each weight at its nearest step gets the nearest ones.
+
+    Args:
+        weight: float32 [outputs, inputs of a group, *kernel].
+        grid: where the build's weights may lie.
+        second: :meth:`Moments.second` of the layer's input.
+
+    Returns:
+        float32, as ``weight``.
+    """
+    groups, size = second.shape[:2]
+    shape = (groups, -1, size)
+    wide = weight.astype(np.float64).reshape(shape)
+    step, lowest, highest = (
+        np.broadcast_to(part, weight.shape).reshape(shape) for part in (grid.step, grid.lowest, grid.highest)
+    )
+    order = np.argsort(-np.einsum("gkk->gk", second), axis=1, kind="stable")
+    sorted_second = np.take_along_axis(np.take_along_axis(second, order[:, :, None], 1), order[:, None, :], 2)
+    factor = _factor(sorted_second)
+    columns = np.broadcast_to(order[:, None, :], wide.shape)
+    wide, step, lowest, highest = (np.take_along_axis(part, columns, 2) for part in (wide, step, lowest, highest))
+    chosen = _one_after_the_other(wide, step, lowest, highest, factor)
+    nearest = np.clip(np.rint(wide / step), lowest, highest)
+    better = _errors(wide - chosen * step, factor) < _errors(wide - nearest * step, factor)
+    placed = np.empty_like(wide)
+    np.put_along_axis(placed, columns, np.where(better[:, :, None], chosen, nearest) * step, 2)
+    return placed.reshape(weight.shape).astype(np.float32)
+
+
+def _factor(second: Floats) -> Floats:
+    """Return the upper triangular ``R`` with ``R R' = second``."""
+    return np.asarray(np.linalg.cholesky(second[:, ::-1, ::-1])[:, ::-1, ::-1])
+
+
+def _one_after_the_other(wide: Floats, step: Floats, lowest: Floats, highest: Floats, factor: Floats) -> Floats:
+    """Return whole steps, column by column: each takes up what the columns before it left in its component."""
+    chosen, errors = np.zeros_like(wide), np.zeros_like(wide)
+    size = wide.shape[2]
+    for start in range(0, size, _BLOCK):
+        end = min(start + _BLOCK, size)
+        left = np.matmul(errors[:, :, :start], factor[:, :start, start:end])
+        for column in range(start, end):
+            own = errors[:, :, start:column] @ factor[:, start:column, column, None]
+            spoiled = (left[:, :, column - start] + own[:, :, 0]) / factor[:, None, column, column]
+            steps = np.rint((wide[:, :, column] + spoiled) / step[:, :, column])
+            chosen[:, :, column] = np.clip(steps, lowest[:, :, column], highest[:, :, column])
+            errors[:, :, column] = wide[:, :, column] - chosen[:, :, column] * step[:, :, column]
+    return chosen
+
+
+def _errors(errors: Floats, factor: Floats) -> Floats:
+    """Return the mean squared error of each output, [groups, outputs of a group]."""
+    return np.asarray(np.square(np.matmul(errors, factor)).sum(axis=2))

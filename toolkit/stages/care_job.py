@@ -1,0 +1,107 @@
+"""What is to be taken care of, and which samples that is learned from and judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from toolkit.core import signature
+from toolkit.core.artifacts import CareStep, DataRef, Signature, TensorSpec
+from toolkit.core.errors import ModelError
+from toolkit.core.ports import Feeds
+from toolkit.core.recipe import Recipe
+from toolkit.stages import work
+
+Use = Literal["learn", "judge", "all"]
+NO_DATA = "there is no calibration data to learn it from"
+SAMPLES = 32
+"""How many samples a step is learned from, at most."""
+JUDGED = 16
+"""How many others it is judged by, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CareJob:
+    """Quantize ``model``, a float artefact of ``target``, by ``recipe`` to ``out``, and take care of its accuracy.
+
+    ``artefact`` and ``source`` are the float artefact's and the source model's signatures. ``data`` is None where the
+    user gave none; ``trained`` says that the model was trained with the rounding in mind and brought its ranges along.
+    """
+
+    target: str
+    model: Path
+    artefact: Signature
+    source: Signature
+    recipe: Recipe
+    ranges: Path | None
+    data: DataRef | None
+    out: Path
+    trained: bool = False
+
+
+def shares_of(count: int) -> tuple[int, int]:
+    """Return how many of the samples a step is learned from and how many others it is judged by.
+
+    >>> shares_of(100), shares_of(30), shares_of(2), shares_of(1)
+    ((32, 16), (20, 10), (1, 1), (1, 1))
+    """
+    learned = max(1, min(SAMPLES, count * SAMPLES // (SAMPLES + JUDGED)))
+    return learned, min(JUDGED, max(count - learned, 1))
+
+
+def samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
+    """Yield the samples to learn from, those after them to judge by, or all; the same where there is one batch only."""
+    assert job.data is not None, "steps that need data ask first"
+    learned, judged = shares_of(job.data.count)
+    seen, last = 0, None
+    for batch in work.batches_of(job.data, job.source):
+        last = batch.feeds
+        before, seen = seen, seen + len(batch.samples)
+        if use == "all" or (before < learned) == (use == "learn"):
+            yield batch.feeds
+        if use == "judge" and before >= learned:
+            judged -= len(batch.samples)
+        if (use == "learn" and seen >= learned) or judged <= 0:
+            return
+    if use == "judge" and seen <= learned and last is not None:
+        yield last
+
+
+def bound_samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
+    """Yield samples as the float artefact takes them."""
+    for feeds in samples_of(job, use):
+        yield signature.bind(feeds, job.artefact)
+
+
+def step_of(job: CareJob, name: str, kept: bool, layers: int, levels_db: tuple[float, float]) -> CareStep:
+    """Return what became of a step: the build's closeness to float without and with it."""
+    assert job.data is not None, "steps that need data ask first"
+    learned, judged = shares_of(job.data.count)
+    before, after = levels_db
+    return CareStep(
+        step=name, kept=kept, layers=layers, samples=learned, judged=judged, before_db=before, after_db=after
+    )
+
+
+def bound(made: Signature, base: Signature) -> Signature:
+    """Carry over from the float model which tensor of the source each tensor stands for, and in what axis order.
+
+    Raises:
+        ModelError: the quantizer added or dropped inputs or outputs.
+    """
+    return Signature(
+        inputs=_bound(made.inputs, base.inputs, "inputs"), outputs=_bound(made.outputs, base.outputs, "outputs")
+    )
+
+
+def _bound(made: tuple[TensorSpec, ...], base: tuple[TensorSpec, ...], what: str) -> tuple[TensorSpec, ...]:
+    if len(made) != len(base):
+        raise ModelError(f"Quantization turned {len(base)} {what} into {len(made)}.")
+    by_name = {spec.name: spec for spec in base}
+    same = by_name.keys() == {spec.name for spec in made}
+    pairs = [(spec, by_name[spec.name] if same else base[place]) for place, spec in enumerate(made)]
+    return tuple(
+        replace(spec, source_name=origin.source_name or origin.name, perm=origin.perm) for spec, origin in pairs
+    )

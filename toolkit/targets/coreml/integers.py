@@ -1,0 +1,89 @@
+"""The integer weights of an ML Program: where they may lie, and how they are written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toolkit.core.linear import Grid, grid_of
+from toolkit.core.ports import Array
+from toolkit.targets.coreml.interpreter.program import Operation, Value
+
+_PARTS = {
+    "constexpr_affine_dequantize": ("quantized_data", "scale", "zero_point"),
+    "constexpr_blockwise_shift_scale": ("data", "scale", "offset"),
+}
+"""The operators that make floats of integers, and what they call the integers, a step and the zero point."""
+_KINDS = ("int8", "uint8", "int4", "uint4")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """Integers of a type of MIL: ``(integers - zero) * scale``, the latter two float64 and spread to their shape."""
+
+    integers: Array
+    kind: str
+    scale: Array
+    zero: Array
+
+    @property
+    def grid(self) -> Grid:
+        """Where the weights may lie."""
+        return grid_of(self.integers, self.scale, self.zero)
+
+    def bytes_of(self, weights: Array) -> bytes:
+        """Return weights on the grid as a file keeps them; of 4-bit integers the first is in the lower half."""
+        steps = np.rint(weights / self.scale) + self.zero
+        if self.kind in ("int8", "uint8"):
+            return steps.astype(self.kind).tobytes()
+        nibbles = np.append(steps.astype(np.int8).reshape(-1), np.zeros(steps.size % 2, np.int8)).astype(np.uint8) & 15
+        return np.asarray(nibbles[::2] | nibbles[1::2] << 4, np.uint8).tobytes()
+
+
+def data_name(operator: str) -> str:
+    """Return what an operator that makes floats of integers calls the integers."""
+    return _PARTS[operator][0]
+
+
+def stored_weights(operations: Iterable[Operation]) -> Mapping[str, Stored]:
+    """Return the integers of a program by the tensor that is made of them, of those that one operation alone reads."""
+    everything = tuple(operations)
+    readers = Counter(value.name for value in _read(everything))
+    found = ((item.outputs[0].name, _stored(item)) for item in everything if item.operator in _PARTS)
+    return {name: stored for name, stored in found if stored is not None and readers[name] == 1}
+
+
+def _read(operations: Iterable[Operation]) -> Iterator[Value]:
+    for item in operations:
+        for values in item.inputs.values():
+            yield from values
+        yield from _read(item.inner)
+
+
+def _stored(operation: Operation) -> Stored | None:
+    data, scale, zero = (next(iter(operation.inputs.get(part, ())), None) for part in _PARTS[operation.operator])
+    if data is None or scale is None or data.constant is None or scale.constant is None:
+        return None
+    if data.type.dtype not in _KINDS or (zero is not None and zero.constant is None):
+        return None
+    axis = operation.inputs.get("axis")
+    place = int(np.asarray(axis[0].constant).reshape(-1)[0]) if axis else 0
+    shape = data.constant.shape
+    steps = _spread(scale.constant, shape, place)
+    zeros = np.zeros(1) if zero is None else _spread(zero.constant, shape, place)
+    return Stored(data.constant, data.type.dtype, steps, np.broadcast_to(zeros, steps.shape))
+
+
+def _spread(values: Any, shape: tuple[int, ...], axis: int) -> Array:
+    """Spread one value for all, one an index of an axis, or one a block, to a shape; axes of one value stay short."""
+    wide = np.asarray(values, np.float64)
+    if wide.ndim != len(shape):
+        wide = wide.reshape([-1 if index == axis % len(shape) else 1 for index in range(len(shape))])
+    for index, size in enumerate(shape):
+        if wide.shape[index] not in (1, size):
+            wide = np.repeat(wide, size // wide.shape[index], index)
+    return np.asarray(wide)
