@@ -26,7 +26,7 @@ class Window:
     after: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Grid:
     """Where the integer weights of a built layer may lie: at ``lowest`` to ``highest`` whole multiples of ``step``.
 
@@ -43,7 +43,8 @@ def grid_of(integers: Array, scale: Array, zero: Array) -> Grid:
 
     Args:
         integers: the stored weights.
-        scale: what a step is, broadcasting to them.
+        scale: what a step is, broadcasting to them; some quantizers give channels of zeros 0, and such
+            a channel can hold nothing else.
         zero: which integer stands for zero, of the rank of the integers; where all are 0 the grid reaches equally far
             to both sides.
     """
@@ -51,7 +52,9 @@ def grid_of(integers: Array, scale: Array, zero: Array) -> Grid:
     low, high = wide.min(initial=0), wide.max(initial=0)
     if not np.any(zero):
         low, high = min(low, -high), max(high, -low)
-    return Grid(step=np.asarray(scale, np.float64), lowest=low - zero, highest=high - zero)
+    steps = np.asarray(scale, np.float64)
+    ends = (np.where(steps > 0, end - zero, 0.0) for end in (low, high))
+    return Grid(np.where(steps > 0, steps, 1.0), *ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

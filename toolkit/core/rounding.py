@@ -19,8 +19,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from toolkit.core.linear import Floats, Grid, LinearLayer, Window
 from toolkit.core.ports import Array
 
-PLACES = 400
-"""Of a sample's places in a convolution's output, about how many are looked at: an even grid of them."""
+PLACES = (64, 400)
+"""Of a sample's places in a convolution's output, about how many are looked at, an even grid of them: four for each
+weight of an output, within these bounds."""
 DAMPING = 0.01
 """Of the mean variance, added to each: directions that no sample showed are not free to move in."""
 _BLOCK = 64
@@ -103,18 +104,19 @@ def inputs_of(layer: LinearLayer, values: Array) -> Array:
     reach = tuple((taps - 1) * spread + 1 for taps, spread in zip(kernel, window.dilations, strict=True))
     seen: Any = sliding_window_view(padded, reach, axis=tuple(range(2, 2 + axes)))  # type: ignore[call-overload]
     seen = seen[(..., *(slice(None, None, spread) for spread in window.dilations))]
-    seen = seen[(slice(None), slice(None), *_some(seen.shape[2 : 2 + axes], window))]
+    most = min(max(4 * math.prod(layer.weight.shape[1:]), PLACES[0]), PLACES[1])
+    seen = seen[(slice(None), slice(None), *_some(seen.shape[2 : 2 + axes], window, most))]
     parts = seen.reshape(len(seen), layer.groups, -1, *seen.shape[2:])
     places, taps = tuple(range(3, 3 + axes)), tuple(range(3 + axes, 3 + 2 * axes))
     rows = parts.transpose(1, 0, *places, 2, *taps)
     return np.asarray(rows.reshape(layer.groups, -1, math.prod(layer.weight.shape[1:])))
 
 
-def _some(sizes: tuple[int, ...], window: Window) -> tuple[slice, ...]:
-    """Choose an even grid of about :data:`PLACES` of the places where the kernel stops."""
+def _some(sizes: tuple[int, ...], window: Window, most: int) -> tuple[slice, ...]:
+    """Choose an even grid of at most so many of the places where the kernel stops."""
     steps = [min(step, size) for step, size in zip(window.strides, sizes, strict=True)]
     every = 1
-    while math.prod(-(-size // (step * every)) for size, step in zip(sizes, steps, strict=True)) > PLACES:
+    while math.prod(-(-size // (step * every)) for size, step in zip(sizes, steps, strict=True)) > most:
         every += 1
     return tuple(slice(None, None, step * every) for step in steps)
 

@@ -37,7 +37,7 @@ class Stored:
 
     def bytes_of(self, weights: Array) -> bytes:
         """Return weights on the grid as a file keeps them; of 4-bit integers the first is in the lower half."""
-        steps = np.rint(weights / self.scale) + self.zero
+        steps = np.rint(weights / self.grid.step) + self.zero
         if self.kind in ("int8", "uint8"):
             return steps.astype(self.kind).tobytes()
         nibbles = np.append(steps.astype(np.int8).reshape(-1), np.zeros(steps.size % 2, np.int8)).astype(np.uint8) & 15

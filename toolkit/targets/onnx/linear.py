@@ -333,7 +333,7 @@ def _grid(node: Node, known: _Constants) -> Grid | None:
     grid = grid_of(held.integers, held.scale, held.zero)
     if _is_outputs_first(node):
         return grid
-    return Grid(step=grid.step.T, lowest=grid.lowest.T, highest=grid.highest.T)
+    return Grid(*(part.T for part in (grid.step, grid.lowest, grid.highest)))
 
 
 def _window(node: Node, weight: Array) -> Window | None:

@@ -245,8 +245,7 @@ class _File:
         if shared or steps is None or _dtype(tensor.type) not in ("int8", "int4") or tensor.quantization is None:
             return None
         found = grid_of(steps, *self._grid(tensor))
-        parts = (_outputs_first(part, kind) for part in (found.step, found.lowest, found.highest))
-        return Grid(**dict(zip(("step", "lowest", "highest"), parts, strict=True)))
+        return Grid(*(_outputs_first(part, kind) for part in (found.step, found.lowest, found.highest)))
 
     def _kind(self, operator: Any) -> str:
         return self._kinds.get(int(operator.outputs[0]), "") if len(operator.outputs) else ""
