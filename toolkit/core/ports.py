@@ -112,7 +112,7 @@ class Quantized:
 class Target(Protocol):
     """A runtime on the phone.
 
-    Three constants are optional. ``RUNTIME`` maps each distribution that executes an artefact to its module, so that a
+    Four constants are optional. ``RUNTIME`` maps each distribution that executes an artefact to its module, so that a
     bench runner imports it before it times a load and says its version. ``CHANNEL_AXIS`` is where channels lie in
     activations of rank four or more (1 unless it is there). ``SYMMETRIC_ACTIVATION_BITS`` lists the widths whose
     integers reach equally far to both sides of zero (none unless it is there); range methods that weigh rounding

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from toolkit.core.linear import Floats, Grid, LinearLayer, Window
 from toolkit.core.ports import Array
 
-PLACES = (64, 400)
+PLACES = (144, 400)
 """Of a sample's places in a convolution's output, about how many are looked at, an even grid of them: four for each
 weight of an output, within these bounds."""
 DAMPING = 0.01

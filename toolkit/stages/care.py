@@ -32,8 +32,8 @@ from toolkit.stages.order import RANGES, target_of
 from toolkit.stages.trials import Trial, Workshop, adaptively_rounded, corrected
 
 _COARSE = 8
-_CLOSE_DB = 30.0
-"""A build whose weights are not what spoils most is left as it is where it comes this close to float."""
+_LOST_DB, _CLOSE_DB = 1.0, 30.0
+"""A build whose weights are not what spoils most is rounded as it is below the one and above the other."""
 TRAINED = "the model was trained to be rounded"
 PINNED = "the ranges that the model was trained with belong to its weights as they are"
 NO_LINK = "no two layers in a row pass factors on"
@@ -65,11 +65,11 @@ def _is_due(recipe: Recipe, level_db: float) -> bool:
     """Whether to round otherwise after all that came before brought a build to so many dB of float.
 
     Beside activations of 8 bits, rounding 8-bit weights of a channel spoils little: there it wants a build that is far
-    from float, since it takes longer than all other steps.
+    from float, but not so far that weights can hardly be why, since it takes longer than all other steps.
     """
     coarse = recipe.activation_mode == "static" and recipe.activation_bits == _COARSE <= recipe.weight_bits
     rarely = coarse and recipe.granularity == "channel" and recipe.adaptive_rounding == "auto"
-    return level_db < _CLOSE_DB or not rarely
+    return not rarely or _LOST_DB < level_db < _CLOSE_DB
 
 
 def obstacle(recipe: Recipe, target: Any) -> str | None:

@@ -31,6 +31,7 @@ from toolkit.stages.order import (
     failed,
     made_by,
     news,
+    share_of,
     source_of,
     target_of,
 )
@@ -315,7 +316,9 @@ def convert(order: Order, tools: Tools) -> Converted:
     targets = tuple(by_target)
     models, requirements = {}, {}
     gone: list[FailedBuild] = []
-    for target, outcome in zip(targets, each(targets, convert_for, jobs, [need] * len(targets)), strict=True):
+    shares = [share_of(target, "convert") for target in targets]
+    outcomes = each(targets, convert_for, jobs, [need] * len(targets), shares=shares)
+    for target, outcome in zip(targets, outcomes, strict=True):
         if isinstance(outcome, Failure):
             gone += failed(tools, by_target[target], outcome)
         else:

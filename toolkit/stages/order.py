@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import platform
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -129,6 +129,12 @@ def one_at_a_time(tools: Tools) -> Tools:
 def target_of(name: str) -> Any:
     """Return a target's module (:class:`toolkit.core.ports.Target`); its heavy library stays out."""
     return discovery.load(TARGETS, name)
+
+
+def share_of(target: str, phase: str) -> float:
+    """Return about how long a phase takes on a target beside the others."""
+    shares: Mapping[str, float] = getattr(target_of(target), "SHARES", {})
+    return shares.get(phase, 1.0)
 
 
 def source_of(name: str) -> Any:

@@ -45,6 +45,7 @@ def each(
     jobs: int,
     needs_bytes: Sequence[int] | None = None,
     budget_bytes: int | None = None,
+    shares: Sequence[float] | None = None,
 ) -> list[B | Failure]:
     """Do the work for every item, ``jobs`` at a time, and return results and failures in the items' order.
 
@@ -57,6 +58,8 @@ def each(
         needs_bytes: the memory each piece is expected to take; None where that is little. A piece that does not fit
             beside those running waits, and is tried alone if it fits nowhere.
         budget_bytes: what all pieces together may take; None is what the machine has free now.
+        shares: about how long each takes beside the others; the longest start first, so that none is left over for the
+            end. None starts them as they stand.
     """
     if not items:
         return []
@@ -69,12 +72,14 @@ def each(
 
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         futures: list[Future[B | Failure]] = []
+        starts = sorted(range(len(items)), key=lambda place: -shares[place]) if shares else list(range(len(items)))
         try:  # from the first submission on: an interrupt may come at any time
-            futures += (pool.submit(_attempt, in_turn, place) for place in range(len(items)))
+            futures += (pool.submit(_attempt, in_turn, place) for place in starts)
             done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_EXCEPTION)
             for future in done:
                 future.result()  # raises, before those still running are waited for
-            return [future.result() for future in futures]
+            found = dict(zip(starts, (future.result() for future in futures), strict=True))
+            return [found[place] for place in range(len(items))]
         finally:
             _end(pool, futures)
 

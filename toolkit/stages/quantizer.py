@@ -10,7 +10,7 @@ from toolkit.core.artifacts import Blob, CalibratedModel, DataRef, QuantizedMode
 from toolkit.core.events import Event
 from toolkit.core.tools import Tools
 from toolkit.stages import care, care_job, work
-from toolkit.stages.order import Build, Built, Calibrated, failed, made_by, news, target_of
+from toolkit.stages.order import Build, Built, Calibrated, failed, made_by, news, share_of, target_of
 from toolkit.stages.parallel import Failure, each, needs_of
 
 QUANTIZE_S = 3600
@@ -38,7 +38,8 @@ def quantize(calibrated: Calibrated, tools: Tools) -> Built:
         return _quantize(build, base, calibrated.order.data, tools)
 
     needs = [needs_of("quantize", base.base.blob) for _, base in calibrated.models]
-    outcomes = each(calibrated.models, build_of, calibrated.order.request.jobs, needs)
+    shares = [share_of(build.target, "quantize") for build, _ in calibrated.models]
+    outcomes = each(calibrated.models, build_of, calibrated.order.request.jobs, needs, shares=shares)
     for (build, _), outcome in zip(calibrated.models, outcomes, strict=True):
         if isinstance(outcome, Failure):
             gone += failed(tools, [build], outcome)

@@ -45,6 +45,7 @@ RELATED_SUFFIXES = (".mlmodel", ".mlmodelc")
 """Core ML's older and compiled formats, which are refused by name."""
 RUNTIME = {"onnxruntime": "onnxruntime"}
 FORMS = ("saved_model", "onnx")
+SHARES = {"convert": 1.5, "quantize": 2.5}
 
 _LIBRARIES = ("coremltools", "onnx", "onnxruntime", "tensorflow")
 

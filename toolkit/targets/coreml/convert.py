@@ -17,7 +17,7 @@ from toolkit.core.ports import Array, Feeds
 from toolkit.core.probe import Run, difference
 from toolkit.core.signature import bind, unbind
 from toolkit.core.store import writing_to
-from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
+from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder, unchecked
 from toolkit.targets.coreml.interpreter.program import read_package
 from toolkit.targets.coreml.lowering.program import lower
 from toolkit.targets.coreml.messages import keep_source_names, signature_of
@@ -120,7 +120,8 @@ def _from_saved_model(model: Path, source: Signature, names: dict[str, str]) -> 
     inputs = {tensor.op.name: tensor for tensor in frozen.inputs}
     given = _placeholders(source, list(inputs), model)
     try:
-        made = ct.convert(
+        made = _converted(
+            ct,
             [frozen],
             source="tensorflow",
             inputs=[
@@ -128,10 +129,6 @@ def _from_saved_model(model: Path, source: Signature, names: dict[str, str]) -> 
                 for spec in source.inputs
             ],
             outputs=[ct.TensorType(name=tensor.op.name) for tensor in frozen.outputs],
-            convert_to="mlprogram",
-            minimum_deployment_target=ct.target.iOS16,
-            compute_precision=ct.precision.FLOAT32,
-            skip_model_load=True,
         )
     except (NotImplementedError, ValueError, RuntimeError, KeyError, AssertionError) as error:
         raise _cannot_convert(error) from error
@@ -140,6 +137,19 @@ def _from_saved_model(model: Path, source: Signature, names: dict[str, str]) -> 
     renames = {given[spec.name]: names[spec.name] for spec in source.inputs}
     renames |= {_plain(tensor.op.name): names[key] for key, tensor in zip(keys, frozen.outputs, strict=True)}
     return _renamed(ct, made, renames)
+
+
+def _converted(ct: Any, model: Any, **more: Any) -> Any:
+    """Return a float32 ML Program for iOS 16; :func:`convert` executes it and holds it against the form."""
+    with unchecked():
+        return ct.convert(
+            model,
+            convert_to="mlprogram",
+            minimum_deployment_target=ct.target.iOS16,
+            compute_precision=ct.precision.FLOAT32,
+            skip_model_load=True,
+            **more,
+        )
 
 
 def _teach_composites() -> None:
@@ -183,13 +193,7 @@ def _from_onnx(model: Path, names: dict[str, str]) -> Any:
     graph = onnx.load(str(model))
     _rename_onnx(graph.graph, names)
     try:
-        return ct.convert(
-            lower(graph, ct),
-            convert_to="mlprogram",
-            minimum_deployment_target=ct.target.iOS16,
-            compute_precision=ct.precision.FLOAT32,
-            skip_model_load=True,
-        )
+        return _converted(ct, lower(graph, ct))
     except ModelError as error:  # of a class that only this room knows, perhaps
         raise ModelError(f"The model cannot be converted to Core ML: {error.message}", hint=error.hint) from error
     except (RuntimeError, NotImplementedError, ValueError, KeyError, TypeError, AssertionError) as error:

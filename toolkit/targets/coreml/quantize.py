@@ -15,7 +15,7 @@ from toolkit.core.store import writing_to
 from toolkit.targets.coreml import activations
 from toolkit.targets.coreml.compress import IOS16, IOS17, Plan, compress, layers_to_choose, plan_of
 from toolkit.targets.coreml.convert import save
-from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder
+from toolkit.targets.coreml.foreign import coremltools, own_temporary_folder, unchecked
 from toolkit.targets.coreml.half import logarithms, to_float16
 from toolkit.targets.coreml.inspection import layers_of
 from toolkit.targets.coreml.interpreter.program import Program, read_package
@@ -90,7 +90,7 @@ def _write(model: Path, plan: Plan, ranges: Mapping[str, Range], out: Path) -> d
     ct = coremltools(tensorflow=False)
     excluded = dict(plan.floats)
     small = dict.fromkeys(logarithms(program), _SMALL) if recipe.activation_bits != 32 else {}
-    with own_temporary_folder() as scratch:
+    with own_temporary_folder() as scratch, unchecked():
         made = ct.models.MLModel(str(model), skip_model_load=True)
         if recipe.activation_bits != 32:
             made = to_float16(ct, made, program, IOS17 if recipe.needs_data else IOS16)
