@@ -36,7 +36,41 @@ def application(name: str, side: int, folder: Path) -> dict[str, float]:
         ]
         layer.set_weights([*shaken[:-1], np.maximum(shaken[-1], 1e-3)])
     net.save(folder / "net.keras")
-    return distances("keras", folder / "net.keras", folder, 255.0)
+    return {
+        **distances("keras", folder / "net.keras", folder, 255.0),
+        "source": _in_half(net, (1, side, side, 3), 255.0),
+    }
+
+
+def _in_half(net: Any, shape: tuple[int, ...], scale: float) -> float:
+    """Return dB between a Keras net and itself with its weights rounded to half precision, normalizations folded.
+
+    Folded as a converter does: ``w g / sqrt(v + e)`` and ``b - m g / sqrt(v + e)`` are rounded, not their parts.
+    """
+    import keras
+
+    rng = np.random.default_rng(3)
+    samples = [rng.uniform(0, scale, shape).astype(np.float32) for _ in range(2)]
+    wanted = [np.asarray(net(sample, training=False), np.float64) for sample in samples]
+    folded = set()
+    for layer in net.layers[::-1]:  # a normalization comes before what it is folded into
+        weights = layer.get_weights()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = (part.astype(np.float64) for part in weights)
+            before = next(iter(node.operation for node in layer._inbound_nodes[0].parent_nodes))
+            factor = gamma / np.sqrt(variance + layer.epsilon)
+            folded.add(before.name)
+            (kernel,) = before.get_weights()
+            spread = factor.reshape(-1, 1) if isinstance(before, keras.layers.DepthwiseConv2D) else factor
+            before.set_weights([np.float32(np.float16(kernel * spread))])
+            bias = np.float32(np.float16(beta - mean * factor))
+            ones = np.ones_like(bias)
+            layer.set_weights([ones, bias, 0 * ones, (1 - layer.epsilon) * ones])
+        elif weights and layer.name not in folded:
+            layer.set_weights([np.float32(np.float16(part)) for part in weights])
+    found = [np.asarray(net(sample, training=False), np.float64) for sample in samples]
+    noise = sum(float(np.sum((one - other) ** 2)) for one, other in zip(wanted, found, strict=True))
+    return float(10 * np.log10(sum(float(np.sum(one**2)) for one in wanted) / noise))
 
 
 def torch_net(name: str, folder: Path) -> dict[str, float]:

@@ -184,7 +184,7 @@ needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reas
 def test_known_architectures(name: str, tmp_path: Path, tools: Tools) -> None:
     found = isolate(tools, 900, coreml_whole_jobs.application, name, 96, tmp_path)
     assert found["float32"] > 60
-    assert found["float16"] > 30  # depth and random weights magnify what rounding the weights alone costs
+    assert found["float16"] > min(40, found["source"] - 0.5), "no worse than Keras with its weights in half precision"
 
 
 @needs_torch
