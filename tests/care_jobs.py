@@ -19,7 +19,7 @@ from toolkit.core.recipe import Recipe
 from toolkit.datasets import npz
 from toolkit.stages import care, care_job
 
-SAMPLES = 12
+SAMPLES = 48
 CAP = 6.0
 
 

@@ -42,31 +42,33 @@ class CareJob:
 
 
 def shares_of(count: int) -> tuple[int, int]:
-    """Return how many of the samples a step is learned from and how many others it is judged by.
+    """Return how many of so many samples a step is learned from and how many others it is judged by.
 
-    >>> shares_of(100), shares_of(30), shares_of(2), shares_of(1)
-    ((32, 16), (20, 10), (1, 1), (1, 1))
+    >>> shares_of(100), shares_of(12), shares_of(2), shares_of(1)
+    ((32, 16), (8, 4), (1, 1), (1, 1))
     """
-    learned = max(1, min(SAMPLES, count * SAMPLES // (SAMPLES + JUDGED)))
-    return learned, min(JUDGED, max(count - learned, 1))
+    taken = min(count, SAMPLES + JUDGED)
+    judged = (taken + 1) // 3
+    return taken - judged, max(judged, 1)
 
 
 def samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
-    """Yield the samples to learn from, those after them to judge by, or all; the same where there is one batch only."""
+    """Yield all samples; or, of some that are spread evenly over them, two of three to learn from, one to judge by.
+
+    Where there is one batch only, it serves for both.
+    """
     assert job.data is not None, "steps that need data ask first"
-    learned, judged = shares_of(job.data.count)
-    seen, last = 0, None
-    for batch in work.batches_of(job.data, job.source):
-        last = batch.feeds
-        before, seen = seen, seen + len(batch.samples)
-        if use == "all" or (before < learned) == (use == "learn"):
+    if use == "all":
+        yield from (batch.feeds for batch in work.batches_of(job.data, job.source))
+        return
+    place = 0
+    first: Feeds | None = None
+    for place, batch in enumerate(work.batches_of(job.data, job.source, SAMPLES + JUDGED)):
+        first = first or batch.feeds
+        if (place % 3 == 1) == (use == "judge"):
             yield batch.feeds
-        if use == "judge" and before >= learned:
-            judged -= len(batch.samples)
-        if (use == "learn" and seen >= learned) or judged <= 0:
-            return
-    if use == "judge" and seen <= learned and last is not None:
-        yield last
+    if use == "judge" and place == 0 and first is not None:
+        yield first
 
 
 def bound_samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:

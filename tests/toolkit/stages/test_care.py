@@ -41,7 +41,7 @@ RECIPES = (
     replace(WEIGHTS, name="blind-and-forced", bias_correction=True),
     replace(WEIGHTS, name="blind-and-rounded", bias_correction=False, adaptive_rounding=True),
 )
-LEARNED, JUDGED = 8, 4
+LEARNED, JUDGED = 32, 16
 GAIN_DB = 3.0
 NEAR_DB = 2.0
 """Steps are judged by some of the samples, builds here by all."""
@@ -143,19 +143,21 @@ def test_what_is_insisted_on_is_kept_and_what_lacks_data_is_said(tried: jobs.Tri
     assert "asks for adaptive rounding, but there is no calibration data" in tried.builds["blind-and-rounded"].error
 
 
-@pytest.mark.parametrize(("cared", "plain"), [("weight-int8", "weight-biases"), ("rounded", "plain-weights")])
+@pytest.mark.parametrize(
+    ("cared", "plain"), [("weight-int8", "weight-biases"), ("rounded", "plain-weights"), ("coarse-rounded", "coarse")]
+)
 def test_rounding_by_inputs_brings_a_build_closer_to_float(tried: jobs.Tried, cared: str, plain: str) -> None:
     step = tried.builds[cared].care[-1]
     assert (step.step, step.kept) == (care.ROUNDING, True)
     assert step.layers >= 5
-    assert tried.builds[cared].sqnr_db - tried.builds[plain].sqnr_db > 2
+    assert tried.builds[cared].sqnr_db - tried.builds[plain].sqnr_db > 1
 
 
-def test_rounding_by_inputs_is_dropped_where_it_does_not_help(tried: jobs.Tried) -> None:
-    step = tried.builds["coarse-rounded"].care[-1]
-    assert step.after_db < step.before_db, "eight samples of noise say little of what goes with what"
-    assert not step.kept
-    assert tried.builds["coarse-rounded"].sqnr_db == tried.builds["coarse"].sqnr_db
+def test_a_step_is_kept_where_it_helps_or_is_insisted_on(tried: jobs.Tried) -> None:
+    insisted = {"forced", "must-equalise"}
+    tries = [step for name in tried.builds.keys() - insisted for step in tried.builds[name].care if not step.reason]
+    assert len(tries) > 10
+    assert all(step.kept == (step.after_db > step.before_db) for step in tries)
 
 
 def test_static_activations_leave_8_bit_weights_as_they_are_once_a_build_is_close(tried: jobs.Tried) -> None:
