@@ -38,20 +38,21 @@ class Grid:
     highest: Array
 
 
-def grid_of(integers: Array, scale: Array, zero: Array) -> Grid:
+def grid_of(integers: Array, scale: Array, zero: Array, limits: tuple[int, int]) -> Grid:
     """Return the grid of weights that a quantizer stored; no integer lies further out than those that it used itself.
 
     Args:
         integers: the stored weights.
-        scale: what a step is, broadcasting to them; some quantizers give channels of zeros 0, and such
-            a channel can hold nothing else.
+        scale: what a step is, broadcasting to them; some quantizers give channels of zeros 0, and such a channel can
+            hold nothing else.
         zero: which integer stands for zero, of the rank of the integers; where all are 0 the grid reaches equally far
             to both sides.
+        limits: the least and the largest integer of the stored type.
     """
     wide = integers.astype(np.float64)
     low, high = wide.min(initial=0), wide.max(initial=0)
     if not np.any(zero):
-        low, high = min(low, -high), max(high, -low)
+        low, high = max(min(low, -high), limits[0]), min(max(high, -low), limits[1])
     steps = np.asarray(scale, np.float64)
     ends = (np.where(steps > 0, end - zero, 0.0) for end in (low, high))
     return Grid(np.where(steps > 0, steps, 1.0), *ends)

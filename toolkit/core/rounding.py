@@ -24,6 +24,8 @@ PLACES = (144, 400)
 weight of an output, within these bounds."""
 DAMPING = 0.01
 """Of the mean variance, added to each: directions that no sample showed are not free to move in."""
+_ELEMENTS = 1 << 20
+"""Weights that are rounded at a time, for which some ten numbers each are in memory."""
 _BLOCK = 64
 """Columns after which what they spoiled is carried over to all that follow in one product."""
 
@@ -31,11 +33,13 @@ _BLOCK = 64
 class Moments:
     """Sums over what the weights of a layer are multiplied by, of one sample after the other.
 
-    What is kept has the size of an output's weights squared, float32 [groups, weights, weights].
+    What is kept has the size of an output's weights squared, float32 [groups, weights, weights]. All is about the mean
+    of the first rows: of inputs far from zero nothing else would be left of how they vary.
     """
 
     def __init__(self, layer: LinearLayer) -> None:
         self._layer = layer
+        self._pivot: Array | None = None
         self._products: Array | float = 0.0
         self._sums: Floats | float = 0.0
         self._rows = 0
@@ -54,6 +58,9 @@ class Moments:
     def add(self, values: Array) -> None:
         """Take in a layer's input, batch axis first: float32 [batch, ..., channels, ...]."""
         rows = np.ascontiguousarray(inputs_of(self._layer, values), np.float32)
+        if self._pivot is None:
+            self._pivot = rows.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+        rows = rows - self._pivot
         self._products = self._products + np.matmul(rows.transpose(0, 2, 1), rows)
         self._sums = self._sums + rows.sum(axis=1, dtype=np.float64)
         self._rows += rows.shape[1]
@@ -64,13 +71,15 @@ class Moments:
         The former is what counts where nothing else corrects an output's mean, the latter where a bias does.
 
         Returns:
-            float64 [groups, weights of an output, weights of an output], positive definite.
+            float64 [groups, weights of an output, weights of an output].
         """
         assert self._rows, "a layer that saw nothing is not asked"
-        found = np.asarray(self._products, np.float64) / self._rows
-        if centred:
-            means = np.asarray(self._sums) / self._rows
-            found = found - means[:, :, None] * means[:, None, :]
+        assert self._pivot is not None
+        apart = np.asarray(self._sums) / self._rows
+        found = np.asarray(self._products, np.float64) / self._rows - apart[:, :, None] * apart[:, None, :]
+        if not centred:
+            means = self._pivot[:, 0].astype(np.float64) + apart
+            found = found + means[:, :, None] * means[:, None, :]
         return _damped(found, self._rows)
 
 
@@ -135,27 +144,46 @@ def rounded(weight: Array, grid: Grid, second: Floats) -> Array:
         float32, as ``weight``.
     """
     groups, size = second.shape[:2]
-    shape = (groups, -1, size)
-    wide = weight.astype(np.float64).reshape(shape)
-    step, lowest, highest = (
-        np.broadcast_to(part, weight.shape).reshape(shape) for part in (grid.step, grid.lowest, grid.highest)
-    )
     order = np.argsort(-np.einsum("gkk->gk", second), axis=1, kind="stable")
-    sorted_second = np.take_along_axis(np.take_along_axis(second, order[:, :, None], 1), order[:, None, :], 2)
-    factor = _factor(sorted_second)
-    columns = np.broadcast_to(order[:, None, :], wide.shape)
-    wide, step, lowest, highest = (np.take_along_axis(part, columns, 2) for part in (wide, step, lowest, highest))
-    chosen = _one_after_the_other(wide, step, lowest, highest, factor)
-    nearest = np.clip(np.rint(wide / step), lowest, highest)
-    better = _errors(wide - chosen * step, factor) < _errors(wide - nearest * step, factor)
-    placed = np.empty_like(wide)
-    np.put_along_axis(placed, columns, np.where(better[:, :, None], chosen, nearest) * step, 2)
-    return placed.reshape(weight.shape).astype(np.float32)
+    factor = _factor(np.take_along_axis(np.take_along_axis(second, order[:, :, None], 1), order[:, None, :], 2))
+    parts = [
+        np.broadcast_to(part, weight.shape).reshape(groups, -1, size)
+        for part in (weight, grid.step, grid.lowest, grid.highest)
+    ]
+    outputs, placed = parts[0].shape[1], np.empty(parts[0].shape, np.float32)
+    some = max(1, _ELEMENTS // (groups * size))
+    for start in range(0, outputs, some):  # an output's weights do not depend on others: memory is that of a few
+        columns = np.broadcast_to(order[:, None, :], (groups, min(some, outputs - start), size))
+        wide, step, lowest, highest = (
+            np.take_along_axis(part[:, start : start + some].astype(np.float64), columns, 2) for part in parts
+        )
+        values = _best(wide, step, (lowest, highest), factor)
+        np.put_along_axis(placed[:, start : start + some], columns, values.astype(np.float32), 2)
+    return placed.reshape(weight.shape)
 
 
 def _factor(second: Floats) -> Floats:
-    """Return the upper triangular ``R`` with ``R R' = second``."""
-    return np.asarray(np.linalg.cholesky(second[:, ::-1, ::-1])[:, ::-1, ::-1])
+    """Return the upper triangular ``R`` with ``R R' = second``, damped further where rounding left that none."""
+    places = np.arange(second.shape[1])
+    level = np.einsum("gkk->gk", second).max(axis=1, keepdims=True)
+    for damping in (0.0, 0.01, 0.1, 1.0):
+        held = second.copy()
+        held[:, places, places] += damping * level
+        try:
+            return np.asarray(np.linalg.cholesky(held[:, ::-1, ::-1])[:, ::-1, ::-1])
+        except np.linalg.LinAlgError:
+            continue
+    alone = np.zeros_like(second)
+    alone[:, places, places] = 1.0
+    return alone
+
+
+def _best(wide: Floats, step: Floats, ends: tuple[Floats, Floats], factor: Floats) -> Floats:
+    """Return the weights chosen one after the other, or the nearest where those are no worse."""
+    chosen = _one_after_the_other(wide, step, *ends, factor)
+    nearest = np.clip(np.rint(wide / step), *ends)
+    better = _errors(wide - chosen * step, factor) < _errors(wide - nearest * step, factor)
+    return np.asarray(np.where(better[:, :, None], chosen, nearest) * step)
 
 
 def _one_after_the_other(wide: Floats, step: Floats, lowest: Floats, highest: Floats, factor: Floats) -> Floats:

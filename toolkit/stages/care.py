@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 import tempfile
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -103,8 +104,8 @@ def _cared_for(job: CareJob, made: work.QuantizedArtefact) -> work.QuantizedArte
             try:
                 _refuse_trained(job, job.recipe.equalize)
                 made, basis, step = _equalisation(job, made, scratch)
-            except (ModelError, DataError) as error:  # such as activations inside a loop, which cannot be seen
-                step = _without(job, EQUALISATION, job.recipe.equalize, error.message.rstrip("."))
+            except Exception as error:
+                step = _without(job, EQUALISATION, job.recipe.equalize, _reason(error))
             steps.append(step)
         steps += _weights_and_biases(job, basis, made.signature, scratch)
     return replace(made, care=tuple(steps))
@@ -116,6 +117,14 @@ def words(step: CareStep) -> str:
         return f"No {step.step}: {step.reason}."
     gain = f"{step.before_db:.1f} to {step.after_db:.1f} dB"
     return f"{step.step.capitalize()} of {step.layers} layers {'kept' if step.kept else 'dropped'}: {gain}."
+
+
+def _reason(error: Exception) -> str:
+    """Return why a step was not taken; what nobody foresaw goes to the log in full."""
+    if isinstance(error, (ModelError, DataError)):
+        return error.message.rstrip(".")
+    traceback.print_exception(error)
+    return f"it failed with {type(error).__name__}: {error}".rstrip(".: ")
 
 
 def _without(job: CareJob, step: str, setting: object, reason: str) -> CareStep:
@@ -211,7 +220,8 @@ def _weights_and_biases(job: CareJob, basis: Path, build: Signature, scratch: Pa
     """
     module, recipe = target_of(job.target), job.recipe
     wishes = [_Wish(BIAS_CORRECTION, recipe.bias_correction, corrected)] if _may_correct(recipe, module) else []
-    workshop = Workshop(replace(job, model=basis), scratch, correct=bool(wishes))
+    correct = bool(wishes) and not (job.trained and recipe.bias_correction == "auto")
+    workshop = Workshop(replace(job, model=basis), scratch, correct=correct)
     if _may_round(recipe, module):
         wishes.append(_Wish(ROUNDING, recipe.adaptive_rounding, adaptively_rounded))
     levels, best, steps = Levels(job, build), job.out, []
@@ -222,8 +232,8 @@ def _weights_and_biases(job: CareJob, basis: Path, build: Signature, scratch: Pa
                 continue
             trial = wish.make(workshop)
             before, after = levels.of(best, trial.build)
-        except (ModelError, DataError) as error:
-            steps.append(_without(job, wish.step, wish.setting, error.message.rstrip(".")))
+        except Exception as error:
+            steps.append(_without(job, wish.step, wish.setting, _reason(error)))
             continue
         kept = wish.setting is True or after > before
         steps.append(step_of(job, wish.step, kept, trial.layers, (before, after)))

@@ -12,7 +12,7 @@ from toolkit.core.artifacts import CareStep, DataRef, Signature, TensorSpec
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Feeds
 from toolkit.core.recipe import Recipe
-from toolkit.stages import work
+from toolkit.stages import data, work
 
 Use = Literal["learn", "judge", "all"]
 NO_DATA = "there is no calibration data to learn it from"
@@ -41,15 +41,20 @@ class CareJob:
     trained: bool = False
 
 
-def shares_of(count: int) -> tuple[int, int]:
-    """Return how many of so many samples a step is learned from and how many others it is judged by.
+def shares_of(count: int, batch: int = 1) -> tuple[int, int]:
+    """Return how many of so many samples a step is learned from, and how many it is judged by, in batches.
+
+    They are others, unless there is one batch only.
 
     >>> shares_of(100), shares_of(12), shares_of(2), shares_of(1)
     ((32, 16), (8, 4), (1, 1), (1, 1))
+    >>> shares_of(100, batch=32), shares_of(20, batch=32), shares_of(5, batch=4)
+    ((32, 16), (20, 20), (4, 1))
     """
     taken = min(count, SAMPLES + JUDGED)
-    judged = (taken + 1) // 3
-    return taken - judged, max(judged, 1)
+    batches = [min(batch, taken - start) for start in range(0, taken, batch)]
+    judged = sum(batches[1::3])
+    return (taken - judged, judged) if judged else (taken, taken)
 
 
 def samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
@@ -80,7 +85,7 @@ def bound_samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
 def step_of(job: CareJob, name: str, kept: bool, layers: int, levels_db: tuple[float, float]) -> CareStep:
     """Return what became of a step: the build's closeness to float without and with it."""
     assert job.data is not None, "steps that need data ask first"
-    learned, judged = shares_of(job.data.count)
+    learned, judged = shares_of(job.data.count, data.batch_size(job.source))
     before, after = levels_db
     return CareStep(
         step=name, kept=kept, layers=layers, samples=learned, judged=judged, before_db=before, after_db=after

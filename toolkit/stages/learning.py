@@ -15,8 +15,8 @@ from toolkit.core.rounding import Moments
 
 _PASS_BYTES = 256 * 1024 * 1024
 """Moments of at most this many bytes are kept at a time, for which the samples are run through the model again."""
-_LAYER_BYTES = 1024 * 1024 * 1024
-"""A layer whose moments alone are larger keeps its nearest integers."""
+LAYER_BYTES = 128 * 1024 * 1024
+"""A layer whose moments alone are larger keeps its nearest integers: rounding it takes ten times as much."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,8 @@ def moments_of(
     Args:
         module: the target.
         model: its float artefact.
-        layers: the layers to look at; one that would take more than a gigabyte alone is left out.
+        layers: the layers to look at; those above :data:`LAYER_BYTES` are left out, as are those that saw
+            something that is not finite.
         samples: yields the samples, once more at each call.
     """
     for group in _passes(list(layers)):
@@ -98,7 +99,7 @@ def _passes(layers: Sequence[LinearLayer]) -> Iterator[list[LinearLayer]]:
     held = 0
     for layer in layers:
         size = Moments.size_bytes(layer)
-        if size > _LAYER_BYTES:
+        if size > LAYER_BYTES:
             continue
         if group and held + size > _PASS_BYTES:
             yield group

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from toolkit.core import rounding
 from toolkit.core.linear import Grid, LinearLayer, Window, grid_of
 from toolkit.core.rounding import PLACES, Moments, inputs_of, rounded
 
@@ -49,7 +50,7 @@ def product(weight: np.ndarray) -> LinearLayer:
 
 def steps_of(weight: np.ndarray, top: int) -> Grid:
     scale = np.maximum(np.abs(weight).max(axis=1, keepdims=True), 1e-6) / top
-    return grid_of(np.clip(np.rint(weight / scale), -top, top), scale, np.zeros((1, 1)))
+    return grid_of(np.clip(np.rint(weight / scale), -top, top), scale, np.zeros((1, 1)), (-top, top))
 
 
 def errors(weight: np.ndarray, chosen: np.ndarray, inputs: np.ndarray) -> np.ndarray:
@@ -171,11 +172,60 @@ def test_a_layer_that_saw_nan_or_nothing_is_not_usable() -> None:
 
 
 def test_a_grid_reaches_no_further_than_the_quantizer_went() -> None:
-    even = grid_of(np.array([[-3, 5]], np.int8), np.float64([[0.5]]), np.zeros((1, 1)))
+    even = grid_of(np.array([[-3, 5]], np.int8), np.float64([[0.5]]), np.zeros((1, 1)), (-128, 127))
     assert (even.lowest.item(), even.highest.item(), even.step.item()) == (-5, 5, 0.5)
-    silent = grid_of(np.zeros((2, 1), np.int8), np.float64([[0.5], [0]]), np.zeros((1, 1)))
+    silent = grid_of(np.zeros((2, 1), np.int8), np.float64([[0.5], [0]]), np.zeros((1, 1)), (-128, 127))
     assert silent.step.tolist() == [[0.5], [1]]
     assert silent.highest.tolist() == [[0], [0]]
-    uneven = grid_of(np.array([[0, 3], [5, 9]], np.uint8), np.float64([[0.5]]), np.float64([[4], [6]]))
+    uneven = grid_of(np.array([[0, 3], [5, 9]], np.uint8), np.float64([[0.5]]), np.float64([[4], [6]]), (0, 255))
     assert uneven.lowest.tolist() == [[-4], [-6]]
     assert uneven.highest.tolist() == [[5], [3]]
+
+
+@pytest.mark.parametrize(
+    ("integers", "limits", "ends"), [([[0, 9]], (0, 255), (0, 9)), ([[-128, 4]], (-128, 127), (-128, 127))]
+)
+def test_a_grid_ends_where_its_type_does(integers: list[list[int]], limits: tuple[int, int], ends: tuple) -> None:
+    found = grid_of(np.array(integers), np.float64([[1]]), np.zeros((1, 1)), limits)
+    assert (found.lowest.item(), found.highest.item()) == ends
+
+
+def far_from_zero(rng: np.random.Generator) -> np.ndarray:
+    return (10 + 0.01 * rng.normal(size=(3000, 1)) @ rng.normal(size=(1, 24))).astype(np.float32)
+
+
+HARD = {
+    "one row": lambda rng: rng.normal(size=(1, 24)).astype(np.float32),
+    "the same row": lambda rng: np.tile(rng.normal(size=(1, 24)), (50, 1)).astype(np.float32),
+    "far from zero": far_from_zero,
+    "one channel far": lambda rng: np.hstack([np.full((500, 1), 3e3), rng.normal(3, 0.1, (500, 23))]).astype("f4"),
+    "timestamps": lambda rng: (2000 + 0.2 * rng.normal(size=(100, 1)) + np.zeros((1, 24))).astype(np.float32),
+    "huge": lambda rng: (1e18 * rng.normal(size=(100, 24))).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize("centred", [False, True])
+def test_no_inputs_are_too_hard(name: str, centred: bool) -> None:
+    rng = np.random.default_rng(9)
+    weight, inputs = rng.normal(size=(5, 24)).astype(np.float32), HARD[name](rng)
+    grid, moments = steps_of(weight, 127), Moments(product(weight))
+    for part in np.array_split(inputs, 3):
+        if len(part):
+            moments.add(part)
+    made = rounded(weight, grid, moments.second(centred=centred))
+    assert np.isfinite(made).all()
+    around = inputs - (inputs.mean(axis=0) if centred else 0)
+    nearest = np.rint(weight / grid.step) * grid.step
+    assert errors(weight, made, around).sum() <= 1.05 * errors(weight, nearest, around).sum() + 1e-9
+
+
+def test_outputs_are_rounded_alike_however_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(10)
+    weight, inputs = rng.normal(size=(40, 30)).astype(np.float32), alike(rng, 300, 30)
+    moments, grid = Moments(product(weight)), steps_of(weight, 7)
+    moments.add(inputs)
+    second = moments.second(centred=True)
+    whole = rounded(weight, grid, second)
+    monkeypatch.setattr(rounding, "_ELEMENTS", 100)
+    assert_allclose(rounded(weight, grid, second), whole)

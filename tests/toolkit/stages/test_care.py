@@ -36,6 +36,7 @@ RECIPES = (
     replace(WEIGHTS, name="coarse", weight_bits=4, adaptive_rounding=False),
     replace(WEIGHTS, name="coarse-rounded", weight_bits=4),
     replace(WEIGHTS, name="uneven", symmetric=False, granularity="tensor"),
+    replace(STATIC, name="unsigned", symmetric=False, granularity="tensor", equalize=False),
     replace(WEIGHTS, name="blind"),
     replace(WEIGHTS, name="trained"),
     replace(WEIGHTS, name="blind-and-forced", bias_correction=True),
@@ -166,7 +167,7 @@ def test_static_activations_leave_8_bit_weights_as_they_are_once_a_build_is_clos
     assert bool(others) == (max(first.before_db, first.after_db) < 30)
 
 
-@pytest.mark.parametrize("recipe", ["static-int8", "tensor", "weight-int8", "coarse", "uneven"])
+@pytest.mark.parametrize("recipe", ["static-int8", "tensor", "weight-int8", "coarse", "uneven", "unsigned"])
 def test_integer_weights_are_given_to_a_layer_and_read_back(tried: jobs.Tried, recipe: str) -> None:
     made = tried.builds[recipe].reweighed
     if made is None:

@@ -276,6 +276,14 @@ def array_of(constant: Any) -> Array:
     return np.asarray(numpy_helper.to_array(constant))
 
 
+def limits_of(integers: Array) -> tuple[int, int]:
+    """Return the least and the largest integer of an array's type, which may have 4 bits only."""
+    import ml_dtypes
+
+    known = ml_dtypes.iinfo(integers.dtype)
+    return int(known.min), int(known.max)
+
+
 def add_constant(model: Model, name: str, values: Array) -> None:
     """Add an initializer."""
     from onnx import numpy_helper

@@ -175,7 +175,7 @@ def reweigh(model: Model, weights: Mapping[str, Array]) -> None:
             continue
         wanted = weights[node.name] if _is_outputs_first(node) else weights[node.name].T
         own = graph.own_name(held.name, "rounded")
-        moved = np.rint(wanted / held.scale) + held.zero
+        moved = np.clip(np.rint(wanted / held.scale) + held.zero, *graph.limits_of(held.integers))
         graph.add_constant(model, own, moved.astype(held.integers.dtype))
         held.reader.input[0] = own
     graph.drop_unused(model)
@@ -330,7 +330,7 @@ def _grid(node: Node, known: _Constants) -> Grid | None:
     held = known.stored(node.input[1])
     if held is None:
         return None
-    grid = grid_of(held.integers, held.scale, held.zero)
+    grid = grid_of(held.integers, held.scale, held.zero, graph.limits_of(held.integers))
     if _is_outputs_first(node):
         return grid
     return Grid(*(part.T for part in (grid.step, grid.lowest, grid.highest)))

@@ -23,6 +23,7 @@ _CAPS = {0: math.inf, 1: math.inf, 3: 6.0}
 _POOLS = ("MAX_POOL_2D", "AVERAGE_POOL_2D")
 _PASSES = ("RELU", "LEAKY_RELU", "PAD")
 _DEPTHWISE = "DEPTHWISE_CONV_2D"
+_LIMITS = {"int8": (-128, 127), "int4": (-8, 7)}
 _OPERATORS = ("CONV_2D", _DEPTHWISE, "FULLY_CONNECTED")
 
 
@@ -165,8 +166,9 @@ class _File:
             index = int(operator.inputs[1])
             index = self._unpacked.get(index, index)
             scale, zero = self._grid(self._graph.tensors[index])
-            steps = (np.rint(_laid_out(wanted, kind) / scale) + zero).astype(np.int8)
             tensor = self._graph.tensors[index]
+            limits = _LIMITS[_dtype(tensor.type)]
+            steps = np.clip(np.rint(_laid_out(wanted, kind) / scale) + zero, *limits).astype(np.int8)
             packed = _halves(steps) if _dtype(tensor.type) == "int4" else steps
             self._model.buffers[tensor.buffer].data = np.frombuffer(packed.tobytes(), np.uint8)
 
@@ -242,9 +244,9 @@ class _File:
         own = self._unpacked.get(index, index)
         tensor, steps = self._graph.tensors[own], self._raw(own)
         shared = any(self._readers[one] != 1 for one in {index, own}) or self._holders[tensor.buffer] != 1
-        if shared or steps is None or _dtype(tensor.type) not in ("int8", "int4") or tensor.quantization is None:
+        if shared or steps is None or _dtype(tensor.type) not in _LIMITS or tensor.quantization is None:
             return None
-        found = grid_of(steps, *self._grid(tensor))
+        found = grid_of(steps, *self._grid(tensor), limits=_LIMITS[_dtype(tensor.type)])
         return Grid(*(_outputs_first(part, kind) for part in (found.step, found.lowest, found.highest)))
 
     def _kind(self, operator: Any) -> str:

@@ -46,6 +46,10 @@ _WITHOUT_OUTPUT = ("write_state",)
 _MAX_ELEMENTS = 1 << 32
 
 
+LITERAL = "literal#"
+"""What the names of arguments begin with that an operation holds itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorType:
     """Element type in MIL's words (``fp16``, ``int32``, ``string``, …) and shape, with -1 for a flexible axis.
@@ -185,7 +189,7 @@ class _Reader:
     def bound(self, binding: Any) -> Value:
         if binding.WhichOneof("binding") == "name":
             return self.look_up(binding.name)
-        return self.literal(binding.value, f"literal#{len(self.values)}")
+        return self.literal(binding.value, f"{LITERAL}{len(self.values)}")
 
     def look_up(self, name: str) -> Value:
         if name not in self.values:
