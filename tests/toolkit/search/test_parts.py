@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.core.artifacts import Preprocess, Signature, TensorSpec
 from toolkit.core.errors import DataError
+from toolkit.core.sampling import spread
 from toolkit.search.parts import Parts, SplitJob, samples_at, split
 from toolkit.stages import data as datasets
 
@@ -44,7 +45,7 @@ def test_copies_stay_together_but_one_certifies_and_calibration_never(tmp_path: 
     assert left_out
     assert {*which[[*left_out]]} <= {*which[certification]}  # nothing but copies of what certifies
     assert not {*which[selection]} & {*which[certification]}
-    seen = {which[(2 * step + 1) * 200 // 20] for step in range(10)}
+    seen = {which[place] for place in spread(200, 10) or ()}
     assert not seen & {*which[certification]}
     assert 60 <= made.certification_count + len(left_out) <= 100
     shown = [sample.feeds["x"][0] for sample in samples_at(made, certification[:5])]
