@@ -21,7 +21,7 @@ from toolkit.search.requests import SearchRequest
 from toolkit.search.trail import Trail
 from toolkit.search.values import Sensitivity
 from toolkit.stages import calibrator, importer, layers, packager, player, quantizer, verifier, work
-from toolkit.stages.order import one_at_a_time
+from toolkit.stages.order import Converted, Order, one_at_a_time
 from toolkit.stages.requests import QuantizeRequest, VerifyRequest
 from toolkit.training import tuner
 from toolkit.training.values import Tuned, TuneRequest
@@ -46,9 +46,14 @@ class Steps(Generic[A, B]):
         return Steps((*self.names, name), lambda value, tools: step(self.run(value, tools), tools))
 
 
+def _convert(order: Order, tools: Tools) -> Converted:
+    """Convert for every target, and run each float model over the data while others are still being converted."""
+    return importer.convert(order, tools, calibrator.ahead(order, tools))
+
+
 IMPORT = Steps(("import",), importer.import_model)
 BUILD = (
-    Steps(("convert",), importer.convert)
+    Steps(("convert",), _convert)
     .then("calibrate", calibrator.calibrate)
     .then("quantize", quantizer.quantize)
     .then("package", packager.package)

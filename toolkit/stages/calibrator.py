@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ from toolkit.core.recipe import Recipe
 from toolkit.core.tools import Tools
 from toolkit.ranges.base import Grid, RangeMethod, Seen
 from toolkit.stages import calibrating, calibration_report, pinned, statistics
-from toolkit.stages.order import RANGES, Build, Calibrated, Converted, failed, made_by, news, target_of
-from toolkit.stages.parallel import Failure, each, needs_of
+from toolkit.stages.order import RANGES, Build, Calibrated, Converted, Order, failed, made_by, news, target_of
+from toolkit.stages.parallel import OWN_FAULTS, Failure, each, failure_of, needs_of
 
 CALIBRATE_S = 4 * 3600
 """Deadline in seconds: a generous guard against a hang."""
@@ -69,6 +69,29 @@ def grid_of(recipe: Recipe, target: Any) -> Grid:
     return Grid(bits=bits, symmetric=bits in getattr(target, "SYMMETRIC_ACTIVATION_BITS", ()))
 
 
+def ahead(order: Order, tools: Tools) -> Callable[[FloatModel], Failure | None]:
+    """Return what runs a float model over the data at once if ranges are wanted of it, or says why it could not.
+
+    :func:`calibrate` finds the result in the cache.
+    """
+    hungry: dict[str, list[Build]] = {}
+    for build in order.builds:
+        if build.recipe.needs_data:
+            hungry.setdefault(build.target, []).append(build)
+
+    def survey(base: FloatModel) -> Failure | None:
+        data, builds = order.data, hungry.get(base.target)
+        if data is None or builds is None:
+            return None
+        try:
+            _statistics(base, data, builds, tools)
+        except OWN_FAULTS as error:
+            return failure_of(error)
+        return None
+
+    return survey
+
+
 def calibrate(converted: Converted, tools: Tools) -> Calibrated:
     """Learn the activation ranges that recipes need; builds without such a need pass through.
 
@@ -104,14 +127,17 @@ def _passes(converted: Converted, hungry: dict[str, list[Build]], tools: Tools) 
     """Run the float model of each target over the data, or find that it was done before."""
     order = converted.order
 
-    def pass_of(target: str) -> _Statistics:
+    def pass_of(target: str) -> _Statistics | Failure:
         assert order.data is not None, "the importer asks for data where a recipe needs it"
+        if target in converted.faults:
+            return converted.faults[target]
         news(tools, hungry[target], "calibrate")
         return _statistics(converted.models[target], order.data, hungry[target], tools)
 
     targets = tuple(hungry)
     needs = [needs_of("calibrate", converted.models[target].blob) for target in targets]
-    return dict(zip(targets, each(targets, pass_of, order.request.jobs, needs), strict=True))
+    found = each(targets, pass_of, order.request.jobs, needs)
+    return dict(zip(targets, found, strict=True))
 
 
 def _statistics(base: FloatModel, data: DataRef, builds: list[Build], tools: Tools) -> _Statistics:

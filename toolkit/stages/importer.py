@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -294,8 +294,11 @@ def _key(
     return tools.store.key("build.json", inputs)
 
 
-def convert(order: Order, tools: Tools) -> Converted:
-    """Export the source in the forms that are needed and convert it for every target, each once for all recipes."""
+def convert(order: Order, tools: Tools, then: Callable[[FloatModel], Failure | None] = lambda _: None) -> Converted:
+    """Export the source in the forms that are needed and convert it for every target, each once for all recipes.
+
+    ``then`` does more with each float model as soon as it is there, in the thread that converted it, or says why not.
+    """
     by_target = _grouped(order.builds)
     forms = {target: builds[0].form for target, builds in by_target.items()}
     wanted = tuple(dict.fromkeys(forms.values()))
@@ -311,10 +314,17 @@ def convert(order: Order, tools: Tools) -> Converted:
 
     def convert_for(target: str) -> tuple[FloatModel, Requirements] | Failure:
         form = exported[forms[target]]
-        return form if isinstance(form, Failure) else _convert(order.source, target, forms[target], form, tools)
+        if isinstance(form, Failure):
+            return form
+        made = _convert(order.source, target, forms[target], form, tools)
+        fault = then(made[0])
+        if fault is not None:
+            faults[target] = fault
+        return made
 
     targets = tuple(by_target)
     models, requirements = {}, {}
+    faults: dict[str, Failure] = {}
     gone: list[FailedBuild] = []
     shares = [share_of(target, "convert") for target in targets]
     outcomes = each(targets, convert_for, jobs, [need] * len(targets), shares=shares)
@@ -323,7 +333,7 @@ def convert(order: Order, tools: Tools) -> Converted:
             gone += failed(tools, by_target[target], outcome)
         else:
             models[target], requirements[target] = outcome
-    return Converted(order=order, models=models, requirements=requirements, failed=tuple(gone))
+    return Converted(order=order, models=models, requirements=requirements, failed=tuple(gone), faults=faults)
 
 
 def float_model(source: SourceModel, target: str, tools: Tools) -> FloatModel:

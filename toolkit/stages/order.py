@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -72,12 +72,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """The float model of every target that has one, and what a phone must offer to run it."""
+    """The float model of every target that has one, and what a phone must offer to run it.
+
+    ``faults`` says of a target what befell the calibration that was tried while others were still converted.
+    """
 
     order: Order
     models: dict[str, FloatModel]
     requirements: dict[str, Requirements]
     failed: tuple[FailedBuild, ...]
+    faults: Mapping[str, Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
