@@ -4,8 +4,9 @@
 
 MODEL has one input and one output; DATA is an ``.npz`` with an array of samples for the input: the first are calibrated
 on, others than those are tested on. Recipes are static-int8 with each range method, weight-int8, weight-int4, and
-static-int8 with one scale a tensor. Each cell is the SQNR of the output, over all test samples together, and the share of samples whose
-largest output is the float build's; what care kept of all its steps is in the last column. Nothing is taken from the user's cache.
+static-int8 with one scale a tensor. Each cell is the SQNR of the output, over all test samples together, and the share
+of samples whose largest output is the float build's; what care kept of all its steps is in the last column. Nothing is
+taken from the user's cache.
 """
 
 from __future__ import annotations
