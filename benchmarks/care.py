@@ -1,4 +1,4 @@
-"""What accuracy care and the range methods bring: every recipe with care off, "auto" and all of it, against the float build.
+"""What accuracy care and the range methods bring: each recipe with care off, "auto" and all of it, against float.
 
     python benchmarks/care.py MODEL DATA [--targets onnx,tflite] [--calibrate 24] [--test 60] [--methods minmax,mse]
 
