@@ -1,4 +1,4 @@
-"""Which of two neighbouring integers each weight becomes, chosen so that a layer's output moves least on real inputs.
+"""Which of the integers near it each weight becomes, chosen so that a layer's output moves least on real inputs.
 
 Rounding each weight to the nearest step ignores that inputs are alike: errors of weights that are multiplied by nearly
 the same values can be made to cancel. With the covariance ``H`` of what the weights are multiplied by, the output's

@@ -31,7 +31,8 @@ def coremltools(*, tensorflow: bool) -> ModuleType:
 def unchecked() -> Iterator[None]:
     """Let coremltools not check a whole program again after each of its hundred passes, two fifths of their time.
 
-    Only around work on programs whose result is executed and held against what it was made from.
+    Conversions are executed and held against their form, and every package is read again by palmtop's own reader, which
+    refuses a value that is used before it exists.
     """
     module = importlib.import_module("coremltools.converters.mil.mil.program")
     theirs = module.Program.validate
