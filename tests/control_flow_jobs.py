@@ -105,10 +105,11 @@ def outcomes(
     """Build a model for these targets: by target the layers kept float, or the class and text of the error."""
     module = discovery.load("toolkit.sources", source)
     own = module.read(model, {})
-    form = module.FORMS[0]
-    module.export(model, form, {}, folder / form)
     found = {}
     for target in targets:
+        form = next(form for form in discovery.load("toolkit.targets", target).FORMS if form in module.FORMS)
+        if not (folder / form).exists():
+            module.export(model, form, {}, folder / form)
         try:
             found[target] = _built(target, form, folder, own, recipe)
         except PalmtopError as error:

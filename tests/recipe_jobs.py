@@ -81,6 +81,10 @@ def _carried(spec: Any, known: tuple[Any, ...]) -> Any:
 
 def _feeds(wanted: Signature, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
+    if wanted.inputs[0].name == "sound":  # loud tones and quiet ones, 60 dB apart
+        time, tone = np.arange(512), rng.integers(1, 17, 2) / 64
+        wave = np.sin(2 * np.pi * tone[0] * time) + 0.001 * np.sin(2 * np.pi * tone[1] * time)
+        return {"sound": wave.astype(np.float32).reshape(wanted.inputs[0].shape)}
     return {
         spec.name: rng.normal(0, 1, spec.shape).astype(np.float32)
         if spec.dtype == "float32"
@@ -107,6 +111,27 @@ def make_text_encoder(out: Path) -> None:
     first = net.node("Gather", [hidden, net.constant("zero", np.array(0))], name="first", axis=1)
     pooled = net.node("Tanh", [net.linear(first, "pool", WIDTH, WIDTH)], name="pool_tanh")
     net.write(out, net.linear(pooled, "classify", WIDTH, 4), ("ids", np.dtype(np.int64), [1, TOKENS]), [1, 4])
+
+
+def make_spectrum_net(out: Path) -> None:
+    """Write a net that hears: power by two convolutions, decibels from 0 down to -100, two layers behind."""
+    net = _Net(seed=9)
+    bands, taps = 16, 64
+    time = np.arange(taps) / taps
+    parts = []
+    for name, wave in (("real", np.cos), ("imaginary", np.sin)):
+        window = np.stack([wave(2 * np.pi * (1 + band) * time) * np.hanning(taps) for band in range(bands)])
+        kernel = net.constant(f"{name}_w", (window / taps).astype(np.float32).reshape(bands, 1, 1, taps))
+        made = net.node("Conv", ["sound", kernel], name=name, strides=[1, 32])
+        parts.append(net.node("Mul", [made, made], name=f"{name}_square"))
+    tiny = net.constant("tiny", np.array(1e-10, np.float32))
+    power = net.node("Add", [net.node("Add", parts, name="power"), tiny], name="safe")
+    part = net.constant("part", np.array(0.1, np.float32))
+    bels = net.node("Mul", [net.node("Log", [power], name="log"), part], name="bels")
+    maps = net.node("Conv", [bels, net.weight("hear_w", 8, bands, 1, 3)], name="hear", pads=[0, 1, 0, 1])
+    pooled = net.node("GlobalAveragePool", [net.node("Relu", [maps], name="relu")], name="pool")
+    flat = net.node("Flatten", [pooled], name="flat")
+    net.write(out, net.linear(flat, "classify", 8, 4), ("sound", np.dtype(np.float32), [1, 1, 1, 512]), [1, 4])
 
 
 def make_vision_encoder(out: Path) -> None:

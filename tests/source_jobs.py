@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +160,15 @@ def _run_onnx(path: Path, feeds):
     return signature, dict(zip(names, session.run(names, feeds), strict=True))
 
 
-RUN_FORM = {"saved_model": _run_saved_model, "onnx": _run_onnx}
+def _run_tflite(path: Path, feeds):
+    from toolkit.targets import tflite
+
+    session, signature = tflite.open_session(path, 1), tflite.inspect(path).signature
+    bare = [tuple(replace(spec, source_name="") for spec in end) for end in (signature.inputs, signature.outputs)]
+    return Signature(inputs=bare[0], outputs=bare[1]), session.run(feeds)
+
+
+RUN_FORM = {"saved_model": _run_saved_model, "onnx": _run_onnx, "tflite": _run_tflite}
 
 
 def make_keras_variants(bad: Path, good: Path) -> None:

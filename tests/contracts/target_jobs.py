@@ -166,11 +166,10 @@ def _sqnr_db(reference: list[np.ndarray], found: list[np.ndarray]) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
-    """A real model of one source format, in the form that targets take, with data and what its source computes."""
+    """A real model of one source format, in the forms that targets take, with data and what its source computes."""
 
     source: str
-    form: str
-    model: Path
+    forms: dict[str, Path]
     signature: Signature
     data: Path
     reference: Path
@@ -224,18 +223,16 @@ def make_pytorch_specimen(noise: Path, folder: Path) -> Specimen:
 
 
 def specimen(source: str, path: Path, data: Path, folder: Path) -> Specimen:
-    """Export a model in its format's best form and run it in its own framework."""
+    """Export a model in every form of its format and run it in its own framework."""
     module = discovery.load("toolkit.sources", source)
-    form = module.FORMS[0]
-    out, reference = folder / f"{source}-{form}", folder / f"{source}-reference.npz"
-    module.export(path, form, {}, out)
+    forms, reference = {form: folder / f"{source}-{form}" for form in module.FORMS}, folder / f"{source}-reference.npz"
+    for form, out in forms.items():
+        module.export(path, form, {}, out)
     session = module.open_session(path, {})
     _save([session.run(feeds) for feeds in samples(data, session.signature)], reference)
     session.close()
     session.close()
-    return Specimen(
-        source=source, form=form, model=out, signature=module.read(path, {}), data=data, reference=reference
-    )
+    return Specimen(source=source, forms=forms, signature=module.read(path, {}), data=data, reference=reference)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,7 +257,8 @@ def _worked(target: str, item: Specimen, names: tuple[str, ...], folder: Path) -
     module = discovery.load("toolkit.targets", target)
     folder.mkdir(parents=True)
     model = folder / f"float{module.SUFFIX}"
-    made = convert(target, item.form, item.model, item.signature, model)
+    form = next(form for form in module.FORMS if form in item.forms)
+    made = convert(target, form, item.forms[form], item.signature, model)
     run_artefact(target, model, made.signature, item.signature, item.data, folder / "float.npz")
     chosen = tuple(load_recipe(name) for name in names)
     known = (target, model, made.signature, item.signature)

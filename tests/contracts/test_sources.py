@@ -18,7 +18,7 @@ from toolkit.core.store import Store
 from toolkit.core.tools import Tools
 
 ROOM = "toolkit.sources"
-FORMS = {"saved_model", "onnx"}
+FORMS = {"saved_model", "onnx", "tflite"}
 SPECIMENS = {"keras": "keras_model", "onnx": "onnx_model"}
 """The fixture with a good model of a format, where there is one; the other formats make theirs."""
 ODD = {"zero_input", "dynamic", "float16", "truncated", "empty"}

@@ -32,8 +32,10 @@ SOURCES = discovery.names("toolkit.sources")
 RECIPES = recipe_names()
 LIGHT = tuple(name for name in SOURCES if name != "pytorch")
 """Sources whose specimens one process makes; PyTorch is another, and an extra."""
-FORM_OF = {name: discovery.load("toolkit.sources", name).FORMS[0] for name in LIGHT}
-THIN = tuple(name for place, name in enumerate(LIGHT) if FORM_OF[name] not in [FORM_OF[one] for one in LIGHT[:place]])
+FORMS_OF = {name: set(discovery.load("toolkit.sources", name).FORMS) for name in LIGHT}
+THIN = tuple(
+    name for place, name in enumerate(LIGHT) if FORMS_OF[name] - set().union(*map(FORMS_OF.get, LIGHT[:place]))
+)
 """One source a form, for a form is all that a target sees of a source."""
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
 

@@ -1,4 +1,4 @@
-"""Float TFLite models: one ``.tflite`` file, executed by LiteRT and handed on as ONNX."""
+"""Float TFLite models: one ``.tflite`` file, executed by LiteRT and handed on as it is, or as ONNX."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit.core import tflite_file
 from toolkit.core.artifacts import Signature, TensorSpec, ToolVersion
 from toolkit.core.errors import ModelError
 from toolkit.core.frameworks import import_tensorflow
@@ -28,7 +29,7 @@ from toolkit.sources.base import (
 )
 
 SUFFIXES = (".tflite",)
-FORMS = ("onnx",)
+FORMS = ("tflite", "onnx")
 
 _MAGIC = b"TFL3"
 _LIMIT_BYTES = (2 << 30) - 1
@@ -70,7 +71,7 @@ def read(path: Path, shapes: dict[str, tuple[int, ...]]) -> Signature:
 
 
 def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path) -> None:
-    """Write one ONNX file by tf2onnx, seen to compute what LiteRT does.
+    """Write the model with fixed sizes and public names, or one ONNX file by tf2onnx, seen to compute the same.
 
     Raises:
         ModelError: as :func:`read`; or an operator has no ONNX form; or the result computes otherwise.
@@ -78,6 +79,9 @@ def export(path: Path, form: str, shapes: dict[str, tuple[int, ...]], out: Path)
     if form not in FORMS:
         raise ModelError(f"A TFLite model is not exported as {form!r}.", hint=f"Forms: {', '.join(FORMS)}.")
     session = LiteRtSession(path, shapes)
+    if form == "tflite":
+        out.write_bytes(session.fixed_file(path))
+        return
     import_tensorflow(keras=False)
     import tf2onnx
 
@@ -137,6 +141,20 @@ class LiteRtSession:
 
     def close(self) -> None:
         self._runtime = None
+
+    def fixed_file(self, path: Path) -> bytes:
+        """Return the file with the sizes that its tensors have here, its one signature in public names."""
+        parsed = tflite_file.parse(path.read_bytes())
+        main = parsed.subgraphs[0]
+        sizes = {detail["index"]: detail["shape"] for detail in self._runtime.get_tensor_details()}
+        for index, tensor in enumerate(main.tensors):
+            tensor.shapeSignature = None
+            if index in sizes:
+                tensor.shape = sizes[index]
+        inputs, outputs = ({tensor.name: tensor.number for tensor in end} for end in (self.inputs, self.outputs))
+        main.inputs, main.outputs = list(inputs.values()), list(outputs.values())
+        tflite_file.sign(parsed, inputs, outputs)
+        return tflite_file.serialize(parsed)
 
     def _call(self, feeds: Feeds) -> dict[str, Array]:
         for tensor in self.inputs:

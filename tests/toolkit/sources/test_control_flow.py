@@ -58,7 +58,7 @@ def test_a_loop_of_tensorflow(folder: Path, tools: Tools, tmp_path: Path) -> Non
         tools, DEADLINE_S, jobs.outcomes, "tflite", folder / "while.tflite", "weight-int8", tmp_path / "tflite"
     )
     assert INSIDE in found["onnx"]
-    check_refused(found["tflite"], "while")
+    assert "Error" not in found["tflite"]  # its own loop, weights in 8 bits
 
 
 @pytest.mark.slow

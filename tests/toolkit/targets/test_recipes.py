@@ -167,6 +167,17 @@ def test_what_a_transformer_computes_in_is_said(transformer: Trials, target: str
     assert floats <= named
 
 
+def test_what_a_logarithm_listens_to_stays_float(target: str, tmp_path: Path) -> None:
+    jobs.make_spectrum_net(tmp_path / "model.onnx")
+    trial = tried(target, tmp_path / "model.onnx", (STATIC,), tmp_path)["static-int8"]
+    assert not trial.error, trial.error
+    kept = [item.layer for item in trial.kept_float if "a logarithm tells values apart that 8 bits" in item.reason]
+    assert len(kept) >= 6  # two convolutions, two squares, two sums
+    assert trial.census is not None
+    assert trial.census.weight_tensors["int8"] == 2
+    assert trial.sqnr_db > 25  # at most 12 with the spectrum in integers
+
+
 def computes(layer: LayerFact) -> bool:
     """Whether a layer does more than move values."""
     return layer.operator.upper() not in ("GATHER", "IDENTITY", "RESHAPE", "TRANSPOSE", "QUANTIZE", "DEQUANTIZE")

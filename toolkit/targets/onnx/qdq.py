@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.core import gelu, normalization
+from toolkit.core import gelu, logarithm, normalization
 from toolkit.core.artifacts import Range
 from toolkit.core.errors import ModelError
 from toolkit.core.layers import Choice
@@ -33,6 +33,7 @@ INTEGER_OPERATORS = frozenset(
 """Operators that ONNX Runtime computes in integers, or that only move values."""
 
 GELU = "it is part of a GELU, which ONNX Runtime computes in float as one operator"
+LOG = "a logarithm tells values apart that {bits} bits cannot, and it leads there"
 NORM = "it is part of a normalisation written out as arithmetic, which 8 bits ruin"
 TOO_COARSE = frozenset(
     ("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization")
@@ -50,7 +51,16 @@ class Plan:
     left_out: dict[str, str]
 
 
-def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Range], choice: Choice) -> Plan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A recipe with 8-bit weights and static activations, what it says of single layers, and ranges by tensor name."""
+
+    recipe: Recipe
+    choice: Choice
+    ranges: Mapping[str, Range]
+
+
+def plan(model: Model, types: Mapping[str, TensorType], order: Order) -> Plan:
     """Choose the nodes that can be quantized: known operators whose float tensors were all seen in calibration.
 
     What the recipe keeps in float is left out.
@@ -60,7 +70,8 @@ def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Ran
     chosen = []
     left_out = dict.fromkeys(_norm_nodes(model, constants), NORM)
     left_out |= dict.fromkeys(_gelu_nodes(model, constants, shared), GELU)
-    left_out |= {layer: f"the recipe keeps it: {pattern}" for layer, pattern in choice.floats.items()}
+    left_out |= dict.fromkeys(_log_nodes(model, order), LOG.format(bits=order.recipe.activation_bits))
+    left_out |= {layer: f"the recipe keeps it: {pattern}" for layer, pattern in order.choice.floats.items()}
     for node in model.graph.node:
         if node.name in left_out:
             continue
@@ -70,7 +81,7 @@ def plan(model: Model, types: Mapping[str, TensorType], ranges: Mapping[str, Ran
         unseen = [
             name
             for name in (*node.input, *node.output)
-            if name in types and types[name].dtype == "float32" and name not in ranges and name not in constants
+            if name in types and types[name].dtype == "float32" and name not in order.ranges and name not in constants
         ]
         if unseen:
             reason = f"calibration never saw its tensor {unseen[0]!r}"
@@ -89,6 +100,15 @@ def _gelu_nodes(model: Model, constants: Mapping[str, Any], shared: set[str]) ->
 
 def _norm_nodes(model: Model, constants: Mapping[str, Any]) -> list[str]:
     nodes = normalization.find(model.graph.node, constants.__contains__, _value_in(constants))
+    return [node.name for node in nodes if node.op_type in INTEGER_OPERATORS]
+
+
+def _log_nodes(model: Model, order: Order) -> list[str]:
+    def too_wide(name: str) -> bool:
+        seen = order.ranges.get(name)
+        return seen is not None and logarithm.is_too_wide(seen, order.recipe.activation_bits)
+
+    nodes = logarithm.find(model.graph.node, too_wide)
     return [node.name for node in nodes if node.op_type in INTEGER_OPERATORS]
 
 
@@ -116,15 +136,6 @@ def _obstacle(node: Node, constants: Mapping[str, Any], shared: set[str]) -> str
     return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A recipe with 8-bit weights and static activations, what it says of single layers, and ranges by tensor name."""
-
-    recipe: Recipe
-    choice: Choice
-    ranges: Mapping[str, Range]
-
-
 def quantize(model: Model, order: Order, types: Mapping[str, TensorType]) -> Plan:
     """Quantize a prepared model in place.
 
@@ -136,7 +147,7 @@ def quantize(model: Model, order: Order, types: Mapping[str, TensorType]) -> Pla
     Raises:
         ModelError: nothing can be quantized, or ONNX Runtime's quantizer fails on the model.
     """
-    chosen = plan(model, types, order.ranges, order.choice)
+    chosen = plan(model, types, order)
     if not chosen.quantize:
         raise ModelError(
             "No operator of this model can be quantized for ONNX Runtime.",

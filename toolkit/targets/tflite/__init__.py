@@ -10,7 +10,7 @@ from toolkit.core.errors import ModelError
 from toolkit.core.linear import LinearLayer
 from toolkit.core.ports import Session
 from toolkit.targets.tflite.census import layers, take
-from toolkit.targets.tflite.conversion import from_onnx, from_saved_model
+from toolkit.targets.tflite.conversion import from_onnx, from_saved_model, from_tflite
 from toolkit.targets.tflite.flatbuffer import read_all
 from toolkit.targets.tflite.learned import learned_weights
 from toolkit.targets.tflite.linear import correct_biases, layers_of, links, reweigh, rewrite
@@ -20,11 +20,11 @@ from toolkit.targets.tflite.session import TfliteSession, calibrate, tap
 
 SUFFIX = ".tflite"
 RUNTIME = {"ai-edge-litert": "ai_edge_litert.interpreter"}
-FORMS = ("saved_model", "onnx")
+FORMS = ("tflite", "saved_model", "onnx")
 CHANNEL_AXIS = -1
 SYMMETRIC_ACTIVATION_BITS = (16,)
 
-_CONVERTERS = {"saved_model": from_saved_model, "onnx": from_onnx}
+_CONVERTERS = {"tflite": from_tflite, "saved_model": from_saved_model, "onnx": from_onnx}
 _LIBRARIES = ("tensorflow", "onnx", "onnxsim", "litert-quantizer", "ai-edge-litert")
 
 

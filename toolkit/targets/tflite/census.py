@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from toolkit.core.artifacts import Census, KeptFloat, LayerFact
@@ -59,8 +60,10 @@ def weighted(graph: Graph) -> tuple[Operator, ...]:
     )
 
 
-def kept_float(graph: Graph, recipe: Recipe, choice: Choice) -> tuple[KeptFloat, ...]:
+def kept_float(graph: Graph, recipe: Recipe, choice: Choice, wide: Mapping[str, str]) -> tuple[KeptFloat, ...]:
     """Return what a quantized build still holds or computes in float, in the order of execution, and why.
+
+    ``wide`` gives the reason for layers that are among the choice's floats though no pattern says so.
 
     With static activations any operator on float values counts. So does one that has 8-bit weights where the recipe
     asks for 4.
@@ -71,7 +74,9 @@ def kept_float(graph: Graph, recipe: Recipe, choice: Choice) -> tuple[KeptFloat,
         if operator.kind in _BORDERS or not operator.outputs:
             continue
         name = graph.tensors[operator.outputs[0]].name
-        if name in choice.floats:
+        if name in wide:
+            reason = wide[name]
+        elif name in choice.floats:
             reason = f"the recipe keeps it: {choice.floats[name]}"
         else:
             override = choice.overrides.get(name)

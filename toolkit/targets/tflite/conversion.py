@@ -13,6 +13,7 @@ from toolkit.core.frameworks import import_tensorflow
 from toolkit.core.ports import Array, Feeds
 from toolkit.core.probe import Run, difference
 from toolkit.core.signature import bind, unbind
+from toolkit.core.tflite_file import SIGNATURE_KEY
 from toolkit.targets.tflite.activations import with_plain_activations
 from toolkit.targets.tflite.flatbuffer import read_graph, rename
 from toolkit.targets.tflite.pooling import with_floors
@@ -21,7 +22,6 @@ from toolkit.targets.tflite.session import TfliteSession
 from toolkit.targets.tflite.squeezing import with_reshapes
 
 CHANNELS_LAST = (0, 2, 3, 1)
-_SIGNATURE_KEY = "serving_default"
 _TF_OPERATOR = re.compile(r"\btf\.([A-Z]\w+)")
 _LAYER = re.compile(r'fused\["\w+:", "([^"@]+)@')
 
@@ -35,7 +35,7 @@ def from_saved_model(model: Path, source: Signature, out: Path) -> Signature:
     import_tensorflow(keras=False)
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(model), signature_keys=[_SIGNATURE_KEY])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(model), signature_keys=[SIGNATURE_KEY])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     try:
         content = converter.convert()
@@ -44,6 +44,22 @@ def from_saved_model(model: Path, source: Signature, out: Path) -> Signature:
     out.write_bytes(content)
     signature = _matched(read_graph(out).signature(), source)
     _check_same(out, signature, source, _saved_model_runner(model))
+    return signature
+
+
+def from_tflite(model: Path, source: Signature, out: Path) -> Signature:
+    """Take a float ``.tflite`` of fixed sizes as it is, its tensors under names of their own.
+
+    Raises:
+        ModelError: it computes something else once it is written anew.
+    """
+    out.write_bytes(rename(model.read_bytes(), source.inputs, source.outputs))
+    signature = _matched(read_graph(out).signature(), source)
+    original = TfliteSession(model, threads=1)
+    try:
+        _check_same(out, signature, source, original.run)
+    finally:
+        original.close()
     return signature
 
 
@@ -159,7 +175,7 @@ def _saved_model_runner(model: Path) -> Run:
     loaded = tf.saved_model.load(str(model))
 
     def run(feeds: Feeds) -> dict[str, Array]:
-        answers = loaded.signatures[_SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
+        answers = loaded.signatures[SIGNATURE_KEY](**{name: tf.constant(value) for name, value in feeds.items()})
         return {name: tensor.numpy() for name, tensor in answers.items()}
 
     return run

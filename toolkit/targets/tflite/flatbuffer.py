@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from toolkit.core import tflite_file
 from toolkit.core.artifacts import Signature, TensorSpec
 from toolkit.core.errors import ModelError
 
@@ -19,9 +20,7 @@ AXES_METADATA = "palmtop_axes"
 """Name of the metadata that holds, as JSON, the axis order of each input and output whose source had another."""
 RUNTIME_METADATA = "min_runtime_version"
 """Name of the metadata in which the converter notes the oldest runtime that has all operators."""
-_SIGNATURE_KEY = "serving_default"
 _MOST_ITEMS = 2_000_000
-_ALIGNMENT = 16  # of Buffer.data in the TFLite schema
 _ON_GRID = ("int8", "uint8", "int16")
 _DTYPES = {"float": "float32", "half": "float16", "double": "float64"}
 
@@ -43,13 +42,17 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator of a subgraph; inputs and outputs are tensor numbers, -1 for an omitted one."""
+    """An operator of a subgraph; inputs and outputs are tensor numbers, -1 for an omitted one.
+
+    ``activated`` says that an activation such as RELU6 is fused into it.
+    """
 
     kind: str
     version: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     builtin: bool
+    activated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,33 +133,16 @@ def rename(model: bytes, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSp
         inputs: names and ``perm`` to give, one for each input.
         outputs: the same for outputs.
     """
-    from ai_edge_litert import schema_py_generated as schema
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    parsed = flatbuffer_utils.read_model_from_bytearray(bytearray(model))
+    parsed = tflite_file.parse(model)
     graph = parsed.subgraphs[0]
     for index, spec in zip((*graph.inputs, *graph.outputs), (*inputs, *outputs), strict=True):
         graph.tensors[index].name = spec.name.encode()
     _make_unique(graph, {*graph.inputs, *graph.outputs})
-    entry = schema.SignatureDefT()
-    entry.signatureKey = _SIGNATURE_KEY.encode()
-    entry.subgraphIndex = 0
-    entry.inputs = [_entry(spec.name, index) for spec, index in zip(inputs, graph.inputs, strict=True)]
-    entry.outputs = [_entry(spec.name, index) for spec, index in zip(outputs, graph.outputs, strict=True)]
-    parsed.signatureDefs = [entry]
+    ends = ((inputs, graph.inputs), (outputs, graph.outputs))
+    tflite_file.sign(parsed, *({spec.name: index for spec, index in zip(*end, strict=True)} for end in ends))
     axes = {spec.name: list(spec.perm) for spec in (*inputs, *outputs) if spec.perm}
     _add_metadata(parsed, AXES_METADATA, json.dumps(axes).encode())
-    align(parsed)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(parsed))
-
-
-def _entry(name: str, index: int) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    entry = schema.TensorMapT()
-    entry.name = name.encode()
-    entry.tensorIndex = int(index)
-    return entry
+    return tflite_file.serialize(parsed)
 
 
 def _make_unique(graph: Any, public: set[int]) -> None:
@@ -181,29 +167,6 @@ def _add_metadata(parsed: Any, name: str, content: bytes) -> None:
     note.name = name.encode()
     note.buffer = len(parsed.buffers) - 1
     parsed.metadata = [*(parsed.metadata or []), note]
-
-
-def align(parsed: Any) -> None:
-    """Have each buffer written on a 16-byte border, as the schema asks and Python's flatbuffers does not do."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    class AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the schema module has no types
-        def Pack(self, builder: Any) -> Any:  # noqa: N802  (the schema's own name)
-            if self.data is None or not len(self.data):
-                return super().Pack(builder)
-            payload = bytes(memoryview(self.data))
-            builder.StartVector(1, len(payload), _ALIGNMENT)
-            builder.head -= len(payload)
-            builder.Bytes[builder.head : builder.head + len(payload)] = payload
-            vector = builder.EndVector()
-            schema.BufferStart(builder)
-            schema.BufferAddData(builder, vector)
-            return schema.BufferEnd(builder)
-
-    for position, buffer in enumerate(parsed.buffers):
-        aligned = AlignedBuffer()
-        aligned.data = buffer.data
-        parsed.buffers[position] = aligned
 
 
 def _graph(raw: bytes, subgraph: int) -> Graph:
@@ -277,7 +240,16 @@ def _operator(model: Any, operator: Any, tensor_count: int) -> Operator:
         inputs=inputs,
         outputs=outputs,
         builtin=not custom,
+        activated=not custom and _is_activated(operator),
     )
+
+
+def _is_activated(operator: Any) -> bool:
+    from ai_edge_litert import schema_py_generated as schema
+
+    table = operator.BuiltinOptions()
+    options = None if table is None else schema.BuiltinOptionsCreator(operator.BuiltinOptionsType(), table)
+    return bool(getattr(options, "fusedActivationFunction", 0))
 
 
 def _public(model: Any, subgraph: int, tensors: tuple[Tensor, ...]) -> tuple[Any, Any]:

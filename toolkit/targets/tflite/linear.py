@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.core import tflite_file
 from toolkit.core.equalization import Link
 from toolkit.core.linear import Grid, LinearLayer, Window, grid_of
 from toolkit.core.ports import Array
-from toolkit.targets.tflite.flatbuffer import align, read_graph
+from toolkit.targets.tflite.flatbuffer import read_graph
 
 _CHANNEL_AXIS = -1
 _SAME = 0  # Padding.SAME of the TFLite schema
@@ -181,10 +182,7 @@ class _File:
                 operator.inputs[_BIAS] = self._moved(int(operator.inputs[_BIAS]), shifts[name])
 
     def write(self, out: Path) -> None:
-        from ai_edge_litert.tools import flatbuffer_utils
-
-        align(self._model)
-        out.write_bytes(bytes(flatbuffer_utils.convert_object_to_bytearray(self._model)))
+        out.write_bytes(tflite_file.serialize(self._model))
 
     def _moved(self, index: int, shift: Array) -> int:
         tensor, steps = self._graph.tensors[index], self._raw(index)

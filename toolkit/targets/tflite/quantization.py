@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from toolkit.core.errors import ModelError
 from toolkit.core.layers import Choice
 from toolkit.core.ports import Quantized
 from toolkit.core.recipe import Recipe
+from toolkit.targets.tflite import logarithms
 from toolkit.targets.tflite.census import kept_float, layers, take, weighted
 from toolkit.targets.tflite.flatbuffer import Graph, read_all, read_graph
 from toolkit.targets.tflite.scopes import LEAST_BLOCK, MOST_BLOCK, apply, choice_of, overridden
@@ -65,10 +67,12 @@ def quantize(model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -
     if recipe.needs_data:
         refuse_control_flow(before)
     choice = choice_of(recipe, before)
+    wide = logarithms.layers_of(before, ranges, recipe.activation_bits) if recipe.needs_data else {}
+    choice = replace(choice, floats=wide | dict(choice.floats))
     statistics = _statistics(before, ranges) if recipe.needs_data else None
     out.write_bytes(_quantized(model, recipe, (before, choice), statistics))
     graphs = read_all(out)
-    kept = tuple(item for graph in graphs for item in kept_float(graph, recipe, choice))
+    kept = tuple(item for graph in graphs for item in kept_float(graph, recipe, choice, wide))
     _check_effect(model, before, graphs, kept)
     _check_choice(graphs, recipe, choice)
     _check_borders(before.signature(), graphs[0].signature(), recipe)
