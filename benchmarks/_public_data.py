@@ -166,16 +166,28 @@ def _random_crops(paths: list[Path], side: int, count: int, seed: int) -> Iterat
         yield np.asarray(photograph.resize((side, side), Image.Resampling.BILINEAR, box=box))
 
 
-def foolbox_images(folder: Path, path: Path) -> Path:
-    """Write foolbox's 20 ImageNet photographs as EfficientNet-Lite0 takes them; the class is the file's last number."""
+def photographs(folder: Path, out: Path, each: int = 20) -> Path:
+    """Write crops of foolbox's 20 ImageNet photographs as EfficientNet-Lite0 takes them, with their classes.
+
+    The first crop of each is the centre's seven eighths, as the network was scored; others are of 7/8 to all of the
+    side, half of them mirrored. Crops of one photograph are not samples of their own: there are 20.
+    """
     from PIL import Image
 
-    files = sorted(folder.glob("imagenet_*.jpg"))
-    images = [Image.open(file).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC) for file in files]
-    pixels = np.stack([np.asarray(image)[16:240, 16:240] for image in images])
-    ready = Crops(side=224, mean=127.0, std=128.0, channels_first=True).ready(pixels)
-    np.savez(path, x=ready, labels=np.array([int(file.stem.rsplit("_", 1)[1]) for file in files]))
-    return path
+    rng = np.random.default_rng(0)
+    images, labels = [], []
+    for file in sorted(folder.glob("imagenet_*.jpg")):
+        photograph = Image.open(file).convert("RGB")
+        for place in range(each):
+            side = min(photograph.size) * (0.875 if place == 0 else rng.uniform(0.875, 1.0))
+            left, top = (np.array(photograph.size) - side) * (0.5 if place == 0 else rng.random(2))
+            box = (left, top, left + side, top + side)
+            crop = np.asarray(photograph.resize((224, 224), Image.Resampling.BICUBIC, box=box), np.float32)
+            crop = crop[:, ::-1] if place % 2 else crop
+            images.append(((crop - 127) / 128).transpose(2, 0, 1))
+            labels.append(int(file.stem.rsplit("_", 1)[1]))
+    np.savez(out, x=np.stack(images).astype(np.float32), labels=np.array(labels))
+    return out
 
 
 def _written(out: Path, calibration: Any, test: Any) -> tuple[Path, Path]:

@@ -123,12 +123,12 @@ def digits8(place: Place) -> Public:
 
 
 def ocr_cls(place: Place) -> Public:
-    """Is a line of text upside down? 400 lines rendered here."""
+    """Is a line of text upside down? 1,200 lines rendered here."""
     model = place.packages.file(
         "rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime", "models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
     )
     calibration = data.text_lines(place.folder / "calibration.npz", 100, seed=1)
-    test = data.text_lines(place.folder / "test.npz", 400, seed=2)
+    test = data.text_lines(place.folder / "test.npz", 1200, seed=2)
     return Public(
         name="ocr-cls",
         package="rapidocr-onnxruntime 1.4.4",
@@ -202,10 +202,10 @@ def lite0(place: Place) -> Public:
 
 
 def lite0_labelled(place: Place) -> Public:
-    """EfficientNet-Lite0 on the 20 labelled ImageNet photographs of foolbox."""
+    """EfficientNet-Lite0 on 20 crops of each of the 20 labelled ImageNet photographs of foolbox."""
     calibration, _ = data.photo_crops(place.folder, LITE0)
     images = place.packages.file("foolbox==3.3.4", "foolbox", "data")
-    return _lite0(place, "lite0-labelled", data.foolbox_images(images, place.folder / "labelled.npz"), calibration)
+    return _lite0(place, "lite0-labelled", data.photographs(images, place.folder / "labelled.npz"), calibration)
 
 
 def basic_pitch(place: Place, kind: str = "onnx") -> Public:

@@ -50,26 +50,3 @@ def climb(request: SearchRequest, rungs: str, tools: Tools) -> None:
 def _size(shop: Workshop, candidate: Candidate) -> int:
     with tempfile.TemporaryDirectory(prefix="palmtop-rung-") as scratch:
         return shop.build(candidate, Path(scratch)).blob.size_bytes
-
-
-def write_photographs(folder: Path, out: Path, each: int = 20) -> None:
-    """Write crops of foolbox's 20 ImageNet photographs as EfficientNet-Lite0 takes them, with their classes.
-
-    The first crop of each is the centre's seven eighths, as the network was scored; others are of 7/8 to all of the
-    side, half of them mirrored. Crops of one photograph are not samples of their own: there are 20.
-    """
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
-    images, labels = [], []
-    for file in sorted(folder.glob("imagenet_*.jpg")):
-        photograph = Image.open(file).convert("RGB")
-        for place in range(each):
-            side = min(photograph.size) * (0.875 if place == 0 else rng.uniform(0.875, 1.0))
-            left, top = (np.array(photograph.size) - side) * (0.5 if place == 0 else rng.random(2))
-            box = (left, top, left + side, top + side)
-            crop = np.asarray(photograph.resize((224, 224), Image.Resampling.BICUBIC, box=box), np.float32)
-            crop = crop[:, ::-1] if place % 2 else crop
-            images.append(((crop - 127) / 128).transpose(2, 0, 1))
-            labels.append(int(file.stem.rsplit("_", 1)[1]))
-    np.savez(out, x=np.stack(images).astype(np.float32), labels=np.array(labels))

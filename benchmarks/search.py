@@ -34,8 +34,9 @@ import numpy as np
 os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
 
 import _search_peers as peers
+from _public_data import photographs
 from _search_repeats import everything_of, replayed, simulate
-from _search_rungs import climb, write_photographs
+from _search_rungs import climb
 
 from toolkit.core.artifacts import DataRef
 from toolkit.core.errors import PalmtopError
@@ -72,7 +73,7 @@ def main() -> None:
         simulate(REPLAYS)
         return
     if sys.argv[1:2] == ["photographs"]:
-        write_photographs(*map(Path, sys.argv[2:4]))
+        photographs(*map(Path, sys.argv[2:4]))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)

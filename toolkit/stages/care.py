@@ -27,13 +27,13 @@ from toolkit.core.ports import Array
 from toolkit.core.recipe import Recipe
 from toolkit.stages import calibrating, calibrator, statistics, work
 from toolkit.stages.calibrating import CHANNEL_AXIS
-from toolkit.stages.care_job import NO_DATA, CareJob, bound_samples_of, step_of
+from toolkit.stages.care_job import NO_DATA, CareJob, bound_samples_of, glanced_at, judged_by, step_of
 from toolkit.stages.closeness import Levels, closeness
 from toolkit.stages.order import RANGES, target_of
 from toolkit.stages.trials import Trial, Workshop, adaptively_rounded, corrected
 
 _COARSE = 8
-_LOST_DB, _CLOSE_DB = 1.0, 30.0
+_LOST_DB, _CLOSE_DB = 1.0, 25.0
 """A build whose weights are not what spoils most is rounded as it is below the one and above the other."""
 TRAINED = "the model was trained to be rounded"
 PINNED = "the ranges that the model was trained with belong to its weights as they are"
@@ -173,7 +173,7 @@ def _equalisation(
     kept = job.recipe.equalize is True or after > before
     if kept:
         _take(out, job.out)
-    step = step_of(job, EQUALISATION, kept, len(changed), (before, after))
+    step = step_of(job, EQUALISATION, kept, len(changed), (before, after), judged_by(job))
     return (made, basis, step) if kept else (plain, job.model, step)
 
 
@@ -221,10 +221,11 @@ def _weights_and_biases(job: CareJob, basis: Path, build: Signature, scratch: Pa
     module, recipe = target_of(job.target), job.recipe
     wishes = [_Wish(BIAS_CORRECTION, recipe.bias_correction, corrected)] if _may_correct(recipe, module) else []
     correct = bool(wishes) and not (job.trained and recipe.bias_correction == "auto")
-    workshop = Workshop(replace(job, model=basis), scratch, correct=correct)
+    own = replace(job, model=basis)
+    workshop = Workshop(own, scratch, correct=correct)
     if _may_round(recipe, module):
         wishes.append(_Wish(ROUNDING, recipe.adaptive_rounding, adaptively_rounded))
-    levels, best, steps = Levels(job, build), job.out, []
+    levels, best, steps = Levels(own, build), job.out, []
     for wish in wishes:
         try:
             _refuse_trained(job, wish.setting)
@@ -236,7 +237,7 @@ def _weights_and_biases(job: CareJob, basis: Path, build: Signature, scratch: Pa
             steps.append(_without(job, wish.step, wish.setting, _reason(error)))
             continue
         kept = wish.setting is True or after > before
-        steps.append(step_of(job, wish.step, kept, trial.layers, (before, after)))
+        steps.append(step_of(job, wish.step, kept, trial.layers, (before, after), glanced_at(job)))
         best = trial.build if kept else best
     if best != job.out:
         _take(best, job.out)

@@ -12,14 +12,17 @@ from toolkit.core.artifacts import CareStep, DataRef, Signature, TensorSpec
 from toolkit.core.errors import ModelError
 from toolkit.core.ports import Feeds
 from toolkit.core.recipe import Recipe
+from toolkit.core.sampling import spread
 from toolkit.stages import data, work
 
-Use = Literal["learn", "judge", "all"]
+Use = Literal["learn", "judge", "glance", "all"]
 NO_DATA = "there is no calibration data to learn it from"
 SAMPLES = 32
 """How many samples a step is learned from, at most."""
 JUDGED = 16
 """How many others it is judged by, at most."""
+GLANCED = 6
+"""How many of those, at most, where inner tensors are looked at, each of which has many values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +63,16 @@ def shares_of(count: int, batch: int = 1) -> tuple[int, int]:
 def samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
     """Yield all samples; or, of some that are spread evenly over them, two of three to learn from, one to judge by.
 
-    Where there is one batch only, it serves for both.
+    Where there is one batch only, it serves for both. A ``glance`` takes a few of those to judge by.
     """
     assert job.data is not None, "steps that need data ask first"
     if use == "all":
         yield from (batch.feeds for batch in work.batches_of(job.data, job.source))
+        return
+    if use == "glance":
+        batches = -(-judged_by(job) // data.batch_size(job.source))
+        chosen = set(spread(batches, GLANCED) or range(batches))
+        yield from (feeds for place, feeds in enumerate(samples_of(job, "judge")) if place in chosen)
         return
     place = 0
     first: Feeds | None = None
@@ -82,10 +90,21 @@ def bound_samples_of(job: CareJob, use: Use) -> Iterator[Feeds]:
         yield signature.bind(feeds, job.artefact)
 
 
-def step_of(job: CareJob, name: str, kept: bool, layers: int, levels_db: tuple[float, float]) -> CareStep:
-    """Return what became of a step: the build's closeness to float without and with it."""
+def judged_by(job: CareJob) -> int:
+    """Return how many samples a step is judged by, where that takes outputs alone."""
     assert job.data is not None, "steps that need data ask first"
-    learned, judged = shares_of(job.data.count, data.batch_size(job.source))
+    return shares_of(job.data.count, data.batch_size(job.source))[1]
+
+
+def glanced_at(job: CareJob) -> int:
+    """Return how many samples a ``glance`` takes."""
+    return min(judged_by(job), GLANCED * data.batch_size(job.source))
+
+
+def step_of(job: CareJob, name: str, kept: bool, layers: int, levels_db: tuple[float, float], judged: int) -> CareStep:
+    """Return what became of a step: the build's closeness to float without and with it, by so many samples."""
+    assert job.data is not None, "steps that need data ask first"
+    learned, _ = shares_of(job.data.count, data.batch_size(job.source))
     before, after = levels_db
     return CareStep(
         step=name, kept=kept, layers=layers, samples=learned, judged=judged, before_db=before, after_db=after

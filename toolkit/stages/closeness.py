@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,19 @@ from toolkit.core.artifacts import Signature
 from toolkit.core.errors import ModelError
 from toolkit.core.metrics import ErrorMeter
 from toolkit.core.ports import Array, Feeds
+from toolkit.stages import tapping
 from toolkit.stages.care_job import NO_DATA, CareJob, bound, samples_of
 from toolkit.stages.order import target_of
 
 BEST_DB = 120.0
-"""Outputs that agree better than this count as this much, so that one exact output does not outweigh the others."""
+"""Tensors that agree better than this count as this much, so that one exact output does not outweigh the others."""
 
 
 def closeness(job: CareJob, builds: Mapping[Path, Signature]) -> tuple[float, ...]:
     """Return how close each build comes to the float artefact: the mean SQNR of its outputs in dB, some samples long.
 
-    All run side by side in the runtime that ships, so that memory is that of one sample.
+    That is for builds whose inner tensors are other ones; :class:`Levels` sees more. All run side by side in the
+    runtime that ships, so that memory is that of one sample.
     """
     module = target_of(job.target)
     meters: dict[Path, dict[str, ErrorMeter]] = {path: {} for path in builds}
@@ -43,25 +45,49 @@ def closeness(job: CareJob, builds: Mapping[Path, Signature]) -> tuple[float, ..
 
 
 class Levels:
-    """The closeness of builds of one signature, each measured once."""
+    """The levels of builds of one signature, each measured once: noise to signal in the mean of all tensors, in dB.
+
+    Outputs alone would say little of a classifier: where it is sure, its softmax makes nothing of what rounding does to
+    it, so that a few samples on which it is not sure would decide. Inner tensors have many values on every sample, and
+    the noisiest count most.
+    """
 
     def __init__(self, job: CareJob, build: Signature) -> None:
+        """Measure builds that were made from ``job.model``."""
         self._job = job
         self._build = build
         self._known: dict[Path, float] = {}
 
     def of(self, *builds: Path) -> tuple[float, ...]:
-        """Return the level of each build in dB; those that are new are run side by side.
+        """Return the level of each build in dB.
 
         Raises:
-            ModelError: there is no data, or a build does not run.
+            ModelError: there is no data, the target does not show its activations, or a build does not run.
         """
         if self._job.data is None:
             raise ModelError(NO_DATA)
-        new = dict.fromkeys((path for path in builds if path not in self._known), self._build)
-        if new:
-            self._known |= dict(zip(new, closeness(self._job, new), strict=True))
+        for path in builds:
+            if path not in self._known:
+                self._known[path] = self._measured(path)
         return tuple(self._known[path] for path in builds)
+
+    def _measured(self, build: Path) -> float:
+        module, job = target_of(self._job.target), self._job
+        if not hasattr(module, "tap"):
+            raise ModelError(f"the target {job.target} does not show its activations")
+        own = bound(self._build, job.artefact)
+        sides = ((path, _feeds(job, one)) for path, one in ((job.model, job.artefact), (build, own)))
+        found = list(tapping.distances(module, *sides).values())
+        if not found:
+            raise ModelError("no tensor of the build has a partner in the float artefact")
+        shares = [10 ** (-one / 10) for one in map(_level_db, found)]
+        return -10 * math.log10(math.fsum(shares) / len(shares))
+
+
+def _feeds(job: CareJob, own: Signature) -> Iterator[Feeds]:
+    """Yield a few samples to judge by as an artefact takes them."""
+    for feeds in samples_of(job, "glance"):
+        yield signature.bind(feeds, own)
 
 
 def _answers(session: Any, feeds: Feeds, own: Signature) -> dict[str, Array]:
@@ -69,5 +95,8 @@ def _answers(session: Any, feeds: Feeds, own: Signature) -> dict[str, Array]:
 
 
 def _mean_db(meters: list[ErrorMeter]) -> float:
-    found = [meter.result().sqnr_db for meter in meters]
-    return math.fsum(max(-BEST_DB, min(BEST_DB, one)) for one in found) / max(1, len(found))
+    return math.fsum(map(_level_db, meters)) / max(1, len(meters))
+
+
+def _level_db(meter: ErrorMeter) -> float:
+    return max(-BEST_DB, min(BEST_DB, meter.result().sqnr_db))

@@ -101,7 +101,7 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
         made = isolation.isolate(tools, QUANTIZE_S, care.quantize, job)
         return _Quantized(blob=store.blob_of(out), made=made)
 
-    found = tools.store.memo("quantize/9", inputs, _Quantized, produce)
+    found = tools.store.memo("quantize/12", inputs, _Quantized, produce)
     for step in found.made.care:
         tools.emit(Event(subject=build.subject, phase="noted", message=care.words(step)))
     return QuantizedModel(

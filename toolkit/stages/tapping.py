@@ -25,6 +25,9 @@ from toolkit.stages.order import target_of
 
 MOST_LAYERS = 500
 
+Side = tuple[Path, Iterator[Feeds]]
+"""A model file and samples as it takes them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layers:
@@ -64,11 +67,27 @@ def compare_layers(job: TapJob) -> Layers:
     as those of a mask, are left out.
     """
     module = target_of(job.target)
+    sides = ((one.path, _feeds(job, one)) for one in (job.base, job.build))
+    meters = distances(module, *sides)
+    makers = _makers(module, job)
+    errors = _worst_by_layer({name: meter for name, meter in meters.items() if name in makers}, makers)
+    note = "" if errors else "no tensor of the build has a partner in the float artefact"
+    return Layers(errors=errors, note=note)
+
+
+def distances(module: Any, base: Side, build: Side) -> dict[str, ErrorMeter]:
+    """Return how far the tensors of a build are from those of the same name and shape of its float artefact.
+
+    Args:
+        module: the target.
+        base: the float artefact and its samples.
+        build: the build and the same samples as it takes them.
+    """
     meters: dict[str, ErrorMeter] = {}
-    with closing(_Reference(module, job)) as reference:
+    with closing(_Reference(module, *base)) as reference:
 
         def samples() -> Iterator[Feeds]:
-            for feeds in _feeds(job, job.build):
+            for feeds in build[1]:
                 reference.advance()
                 yield feeds
 
@@ -79,11 +98,8 @@ def compare_layers(job: TapJob) -> Layers:
                 usable = np.isfinite(expected)
                 meter.add(expected[usable][None], np.asarray(values)[usable][None])
 
-        module.tap(job.build.path, samples(), observe)
-    makers = _makers(module, job)
-    errors = _worst_by_layer({name: meter for name, meter in meters.items() if name in makers}, makers)
-    note = "" if errors else "no tensor of the build has a partner in the float artefact"
-    return Layers(errors=errors, note=note)
+        module.tap(build[0], samples(), observe)
+    return meters
 
 
 def _worst_by_layer(meters: dict[str, ErrorMeter], makers: dict[str, LayerFact]) -> tuple[LayerError, ...]:
@@ -118,10 +134,11 @@ class _Reference:
     of them runs at any time.
     """
 
-    def __init__(self, module: Any, job: TapJob) -> None:
+    def __init__(self, module: Any, path: Path, feeds: Iterator[Feeds]) -> None:
         self.values: dict[str, Array] = {}
         self._module = module
-        self._job = job
+        self._path = path
+        self._feeds = feeds
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._run: Future[None] | None = None
         self._wanted: SimpleQueue[bool] = SimpleQueue()
@@ -147,12 +164,12 @@ class _Reference:
 
     def _tap(self) -> None:
         try:
-            self._module.tap(self._job.base.path, self._samples(), self._keep)
+            self._module.tap(self._path, self._samples(), self._keep)
         finally:
             self._ready.put(False)
 
     def _samples(self) -> Iterator[Feeds]:
-        for feeds in _feeds(self._job, self._job.base):
+        for feeds in self._feeds:
             if not self._wanted.get():
                 return
             self.values = {}
