@@ -69,7 +69,7 @@ def test_quantize_writes_every_build_and_build_json(request_for, toy_model, hear
     assert static.requirements.runtime == "Toy"
     assert made.preprocess == request.preprocess
     assert made.calibration is not None
-    assert (made.calibration.samples, made.calibration.method, made.calibration.format) == (40, "minmax", "npz")
+    assert (made.calibration.samples, made.calibration.method, made.calibration.format) == (40, "mse", "npz")
     assert {"palmtop", "python", "platform", "numpy", "toy"} == {tool.name for tool in made.toolchain}
     assert left_behind(request.out.parent) == []
     by_subject = {}
