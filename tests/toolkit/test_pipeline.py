@@ -154,6 +154,20 @@ def test_failed_calibration_loses_only_the_builds_that_need_it(request_for, toy_
     assert "fragile-weight-int8" in {build.id for build in made.builds}
 
 
+def test_a_crash_while_care_is_taken_costs_the_care_and_not_the_build(toy_model, request_for, heard) -> None:
+    tools, events = heard
+    request = request_for(toy_model(fragile={"care": "crash"}), recipes=("static-int8",))
+    made = pipeline.quantize(request, tools)
+    found = {build.target: build for build in made.builds}
+    assert not made.failed
+    (step,) = found["fragile"].care
+    assert not step.kept
+    assert "SIGSEGV" in step.reason
+    assert step.reason.endswith("built without any")
+    assert found["fragile"].size_bytes > 0
+    assert any("No accuracy care: " in event.message for event in events if event.message)
+
+
 def test_nothing_built_is_an_error_with_every_reason(request_for, toy_model, tools):
     request = request_for(toy_model(faults={"convert": "refuse"}, fragile={"convert": "crash"}))
     with pytest.raises(ModelError) as caught:

@@ -21,7 +21,7 @@ import numpy as np
 from toolkit.core import discovery, store
 from toolkit.core.artifacts import CareStep, Signature
 from toolkit.core.equalization import equalise
-from toolkit.core.errors import DataError, ModelError
+from toolkit.core.errors import ChildFailed, DataError, ModelError
 from toolkit.core.events import silent
 from toolkit.core.ports import Array
 from toolkit.core.recipe import Recipe
@@ -38,6 +38,7 @@ _LOST_DB, _CLOSE_DB = 1.0, 25.0
 TRAINED = "the model was trained to be rounded"
 PINNED = "the ranges that the model was trained with belong to its weights as they are"
 NO_LINK = "no two layers in a row pass factors on"
+CARE = "accuracy care"
 BIAS_CORRECTION, EQUALISATION, ROUNDING = "bias correction", "equalisation", "adaptive rounding"
 
 
@@ -45,6 +46,22 @@ def wanted(recipe: Recipe, target: Any) -> bool:
     """Whether a recipe asks for any step that a target has, so that the build depends on the data."""
     tried = (_may_correct, _may_equalise, _may_round)
     return not recipe.is_float and any(may(recipe, target) for may in tried)
+
+
+def may_do_without(recipe: Recipe, target: Any) -> bool:
+    """Whether care is wanted of a recipe but none of its steps is insisted on."""
+    settings = (recipe.bias_correction, recipe.adaptive_rounding, recipe.equalize)
+    return wanted(recipe, target) and all(setting is not True for setting in settings)
+
+
+def without(recipe: Recipe) -> Recipe:
+    """Return the recipe without any care."""
+    return replace(recipe, bias_correction=False, adaptive_rounding=False, equalize=False)
+
+
+def lost(error: ChildFailed) -> CareStep:
+    """Return what stands in a build's record for all steps where the process that took them ended."""
+    return CareStep(step=CARE, kept=False, reason=f"{error.message.rstrip('.')}; built without any")
 
 
 def _may_correct(recipe: Recipe, target: Any) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit.core import isolation, pins, store
 from toolkit.core.artifacts import Blob, CalibratedModel, DataRef, QuantizedModel, Requirements
+from toolkit.core.errors import ChildFailed
 from toolkit.core.events import Event
+from toolkit.core.recipe import Recipe
 from toolkit.core.tools import Tools
 from toolkit.stages import care, care_job, work
 from toolkit.stages.order import Build, Built, Calibrated, failed, made_by, news, share_of, target_of
@@ -85,14 +87,14 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
     }
     ranges = None if base.ranges is None else base.ranges.path
 
-    def produce(folder: Path) -> _Quantized:
+    def produce(folder: Path, recipe: Recipe = build.recipe) -> _Quantized:
         out = folder / f"build{module.SUFFIX}"
         job = care_job.CareJob(
             target=build.target,
             model=base.base.blob.path,
             artefact=base.base.signature,
             source=base.base.source.signature,
-            recipe=build.recipe,
+            recipe=recipe,
             ranges=ranges,
             data=data,
             out=out,
@@ -101,7 +103,17 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
         made = isolation.isolate(tools, QUANTIZE_S, care.quantize, job)
         return _Quantized(blob=store.blob_of(out), made=made)
 
-    found = tools.store.memo("quantize/12", inputs, _Quantized, produce)
+    def produce_plainly(folder: Path) -> _Quantized:
+        return produce(folder, care.without(build.recipe))
+
+    try:
+        found = tools.store.memo("quantize/13", inputs, _Quantized, produce)
+    except ChildFailed as error:
+        if error.kind == "raised" or not care.may_do_without(build.recipe, module):
+            raise
+        # the crash may be that of a step of care: the build itself is worth a try of its own
+        found = tools.store.memo("quantize/13", {**inputs, "care": False}, _Quantized, produce_plainly)
+        found = replace(found, made=replace(found.made, care=(care.lost(error),)))
     for step in found.made.care:
         tools.emit(Event(subject=build.subject, phase="noted", message=care.words(step)))
     return QuantizedModel(
