@@ -112,11 +112,12 @@ class Quantized:
 class Target(Protocol):
     """A runtime on the phone.
 
-    Four constants are optional. ``RUNTIME`` maps each distribution that executes an artefact to its module, so that a
+    Five constants are optional. ``RUNTIME`` maps each distribution that executes an artefact to its module, so that a
     bench runner imports it before it times a load and says its version. ``CHANNEL_AXIS`` is where channels lie in
     activations of rank four or more (1 unless it is there). ``SYMMETRIC_ACTIVATION_BITS`` lists the widths whose
     integers reach equally far to both sides of zero (none unless it is there); range methods that weigh rounding
-    against clipping want to know.
+    against clipping want to know. ``LARGEST_ACTIVATION`` is the largest value that its arithmetic holds before it is
+    rounded to an integer, if that is less than float32 does.
 
     ``RELATED_SUFFIXES``, which is optional, are endings of files that it does not execute but knows to refuse.
 

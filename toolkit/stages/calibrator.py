@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,11 @@ def grid_of(recipe: Recipe, target: Any) -> Grid:
     """Return the grid that a target's static activations have under a recipe."""
     bits = recipe.activation_bits
     return Grid(bits=bits, symmetric=bits in getattr(target, "SYMMETRIC_ACTIVATION_BITS", ()))
+
+
+def limit_of(target: Any) -> float:
+    """Return the largest value that a target's arithmetic holds where activations are integers."""
+    return float(getattr(target, "LARGEST_ACTIVATION", math.inf))
 
 
 def ahead(order: Order, tools: Tools) -> Callable[[FloatModel], Failure | None]:
@@ -187,11 +193,12 @@ def _learned(
 
 
 def _ranges(known: Blob, want: _Want, held: dict[str, Range], tools: Tools) -> _Ranges:
-    method = discovery.load(RANGES, want.method)
+    method, limit = discovery.load(RANGES, want.method), limit_of(target_of(want.target))
     inputs = {
         "statistics": known.sha256,
         "method": want.method,
         "grid": want.grid,
+        "limit": limit,
         "code": store.sha256_of(Path(str(method.__file__))),
         "held": held,
         "made_by": made_by(),
@@ -199,7 +206,7 @@ def _ranges(known: Blob, want: _Want, held: dict[str, Range], tools: Tools) -> _
 
     def produce(folder: Path) -> _Ranges:
         seen = statistics.load(known.path)
-        chosen = ranges_of(method, seen, want.grid)
+        chosen = ranges_of(method, seen, want.grid, limit)
         chosen |= {tensor: one for tensor, one in held.items() if tensor in chosen}
         out = folder / "ranges.json"
         plain = {tensor: [held.low, held.high] for tensor, held in chosen.items()}
@@ -209,8 +216,11 @@ def _ranges(known: Blob, want: _Want, held: dict[str, Range], tools: Tools) -> _
     return tools.store.memo("ranges/1", inputs, _Ranges, produce)
 
 
-def ranges_of(method: Any, seen: Iterable[Seen], grid: Grid) -> dict[str, Range]:
+def ranges_of(method: Any, seen: Iterable[Seen], grid: Grid, limit: float = math.inf) -> dict[str, Range]:
     """Ask a range method (:class:`toolkit.ranges.base.RangeMethod`) for the range of every tensor.
+
+    A tensor with a value beyond ``limit`` keeps its extremes, for the target to see: no range that leaves it out would
+    keep it from overflowing before it is rounded.
 
     Raises:
         SettingsError: the method has no ``range_of``, or gives a range that no tensor can have.
@@ -220,7 +230,10 @@ def ranges_of(method: Any, seen: Iterable[Seen], grid: Grid) -> dict[str, Range]
             f"{method.__name__} is no range method: it lacks `range_of`.", hint="See docs/extending.md."
         )
     known: RangeMethod = method
-    chosen = {one.tensor: known.range_of(one, grid) for one in seen}
+    chosen = {
+        one.tensor: Range(low=one.low, high=one.high) if max(-one.low, one.high) > limit else known.range_of(one, grid)
+        for one in seen
+    }
     for tensor, held in chosen.items():
         if not -float("inf") < held.low <= held.high < float("inf"):
             raise SettingsError(

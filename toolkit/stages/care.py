@@ -220,8 +220,9 @@ def _ranges_again(job: CareJob, scratch: Path) -> Path:
         silent,
     )
     method = discovery.load(RANGES, job.recipe.range_method)
-    grid = calibrator.grid_of(job.recipe, target_of(job.target))
-    chosen = calibrator.ranges_of(method, statistics.load(known), grid)
+    module = target_of(job.target)
+    grid, limit = calibrator.grid_of(job.recipe, module), calibrator.limit_of(module)
+    chosen = calibrator.ranges_of(method, statistics.load(known), grid, limit)
     store.write_atomic(out, json.dumps({tensor: [held.low, held.high] for tensor, held in chosen.items()}))
     return out
 

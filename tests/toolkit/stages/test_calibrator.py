@@ -26,7 +26,7 @@ from toolkit.core.artifacts import (
 from toolkit.core.errors import DataError, OutputError, SettingsError
 from toolkit.core.events import silent
 from toolkit.core.ports import Sample
-from toolkit.ranges import minmax
+from toolkit.ranges import minmax, mse
 from toolkit.ranges._survey import Survey
 from toolkit.ranges.base import Grid
 from toolkit.stages import calibrating, calibration_report, statistics
@@ -173,6 +173,19 @@ def test_a_method_that_gives_no_range_is_refused():
     with pytest.raises(SettingsError, match="range_of"):
         ranges_of(json, survey.seen(), Grid())
     assert ranges_of(minmax, survey.seen(), Grid()) == {"t": Range(low=1.0, high=1.0)}
+
+
+def test_a_tensor_that_overflows_on_the_target_keeps_its_extremes():
+    survey = Survey()
+    survey.see("wild", np.append(np.linspace(-1, 1, 5000), 3.8e5).astype(np.float32))
+    survey.see("tame", np.append(np.linspace(-1, 1, 5000), 3e3).astype(np.float32))
+
+    def low_and_high(limit: float) -> dict[str, tuple[float, float]]:
+        found = ranges_of(mse, survey.seen(), Grid(), limit)
+        return {name: (held.low, held.high) for name, held in found.items()}
+
+    assert low_and_high(65504.0)["wild"] == (-1.0, float(np.float32(3.8e5)))
+    assert low_and_high(65504.0)["tame"] == low_and_high(float("inf"))["tame"]
 
 
 def suspicions(samples, labels=None, names=(), preprocess=None, signature=IMAGES) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from toolkit.core.artifacts import ToolVersion
 from toolkit.core.ports import Feeds, Observe
 from toolkit.targets.coreml.convert import convert
+from toolkit.targets.coreml.half import HALF_MAX
 from toolkit.targets.coreml.inspection import inspect, requirements
 from toolkit.targets.coreml.learned import learned_weights
 from toolkit.targets.coreml.linear import correct_biases, linear_layers, reweigh
@@ -22,6 +23,7 @@ from toolkit.targets.coreml.session import HOST_LABEL, open_session, tap
 __all__ = [
     "FORMS",
     "HOST_LABEL",
+    "LARGEST_ACTIVATION",
     "RELATED_SUFFIXES",
     "RUNTIME",
     "SUFFIX",
@@ -45,6 +47,7 @@ RELATED_SUFFIXES = (".mlmodel", ".mlmodelc")
 """Core ML's older and compiled formats, which are refused by name."""
 RUNTIME = {"onnxruntime": "onnxruntime"}
 FORMS = ("saved_model", "onnx")
+LARGEST_ACTIVATION = HALF_MAX
 SHARES = {"convert": 1.5, "quantize": 2.5}
 
 _LIBRARIES = ("coremltools", "onnx", "onnxruntime", "tensorflow")
