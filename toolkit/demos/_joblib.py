@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickletools
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,8 +147,10 @@ def read_arrays(raw: bytes, what: str) -> list[NDArray[np.float32]]:
     machine = _Machine(io.BytesIO(raw))
     try:
         # genops reads one instruction at a time, so between two of them the file stands at an array's bytes.
-        for opcode, argument, _ in pickletools.genops(machine.file):
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in damaged text, which no instruction of ours takes
+            for opcode, argument, _ in pickletools.genops(machine.file):
+                machine.step(opcode.name, argument)
         (arrays,) = machine.stack
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{what} is not a joblib file of plain float32 arrays: {error}.") from error

@@ -12,7 +12,7 @@ from toolkit.search.requests import SearchRequest
 from toolkit.stages.order import target_of
 
 BASE = "static-int8"
-RANGE_METHODS = ("percentile", "mse", "entropy")
+RANGE_METHODS = ("percentile", "minmax", "mse", "entropy")
 """Tried beside the recipe's own."""
 WEIGHTS = "weight-int8"
 """8-bit weights, float arithmetic: the other recipe whose layers are measured one by one."""

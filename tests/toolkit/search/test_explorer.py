@@ -35,7 +35,7 @@ class Model:
         if candidate.base.name == "float16":
             return 0.0
         return sum(noise * LEFT.get(candidate.choices.get(layer, ""), 1.0) for layer, noise in self.noise.items()) * (
-            0.9 if candidate.base.range_method == "mse" else 1.0
+            0.9 if candidate.base.range_method == "percentile" else 1.0
         )
 
     def size(self, candidate: Candidate) -> int:
@@ -73,7 +73,10 @@ class Model:
 
 
 def explored(model: Model, **changes: object) -> Explorer:
-    bases = (Candidate(target="onnx", base=STATIC), Candidate(target="onnx", base=named(STATIC, range_method="mse")))
+    bases = (
+        Candidate(target="onnx", base=STATIC),
+        Candidate(target="onnx", base=named(STATIC, range_method="percentile")),
+    )
     space = Space(
         target="onnx",
         bases=(bases,),
@@ -101,7 +104,7 @@ def test_finds_the_few_layers_that_hold_the_noise() -> None:
 def test_takes_the_range_method_with_the_least_error_and_stops_where_it_is_enough() -> None:
     explorer = explored(Model({"a": 0.5, "b": 0.5}, bound=0.95))
     assert explorer.best is not None
-    assert explorer.best.recipe == "static-int8-mse"
+    assert explorer.best.recipe == "static-int8-percentile"
     assert len(explorer.tried) == 3
 
 
@@ -183,7 +186,7 @@ def test_weighs_time_by_what_a_run_measured() -> None:
     costs = {("onnx", "static-int8"): 10.0, ("onnx", "static-int8-act16"): 30.0, ("onnx", "float32"): 20.0}
     weigh = Weigh(measured=Measured(place="phone", costs=costs))
     table = LayerTable(basis="", noise={"a": 1.0, "b": 1.0}, float32_bytes={"a": 300, "b": 100})
-    base = Candidate(target="onnx", base=named(STATIC, range_method="mse"))
+    base = Candidate(target="onnx", base=named(STATIC, range_method="percentile"))
     assert weigh.total(base, 1, None) == 10.0
     assert weigh.total(base.with_layers(["a"], "float16"), 1, table) == pytest.approx(17.5)
     timed = dataclasses.replace(table, latency_ns={"a": 1.0, "b": 9.0})
@@ -207,7 +210,7 @@ def test_only_a_variant_stands_in_for_a_recipe_that_was_not_measured() -> None:
 
 
 def test_a_candidate_is_made_again_from_its_trial() -> None:
-    mixed = Candidate(target="onnx", base=named(STATIC, range_method="mse")).with_layers(["a", "b"], "float16")
+    mixed = Candidate(target="onnx", base=named(STATIC, range_method="percentile")).with_layers(["a", "b"], "float16")
     mixed = mixed.with_layers(["c"], "int8-act16")
     layers = {one: tuple(sorted(mixed.layers(one))) for one in ("float16", "int8-act16")}
     trial = dataclasses.replace(_trial(1.0, 0.0, "within"), key=mixed.key, recipe=mixed.base.name, layers=layers)
