@@ -263,9 +263,9 @@ class CareStep:
     """Something that was tried for a build's accuracy, what it brought, and whether the build has it.
 
     ``layers`` is how many it changes, ``samples`` of how many samples of the calibration data it was learned.
-    ``before_db`` and ``after_db`` are the mean SQNR of all tensors against the float artefact, of equalisation that of
-    the outputs, without and with it, over ``judged`` others; over the same ones where there are too few. Where it could
-    not be tried ``reason`` says why, and the figures are 0.
+    ``before_db`` and ``after_db`` are how close the build is to the float artefact without and with it: noise to signal
+    in the mean of all tensors, of equalisation the mean SQNR of the outputs, over ``judged`` others, or over the same
+    ones where there are too few. Where it could not be tried ``reason`` says why, and the figures are 0.
     """
 
     step: str

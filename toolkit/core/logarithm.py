@@ -16,9 +16,11 @@ from toolkit.core.artifacts import Range
 Node = Any
 """An operator with ``op_type`` and lists of tensor names ``input`` and ``output``, such as an ``onnx.NodeProto``."""
 
+REASON = "a logarithm tells values apart that {bits} bits cannot, and it leads there"
+
 _ARITHMETIC = frozenset({"Abs", "Add", "Clip", "Div", "Max", "Min", "Mul", "Neg", "Pow", "Sqrt", "Square", "Sub"})
 _SUMS = frozenset({"ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare"})
-_LINEAR = frozenset({"Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"})
+_LINEAR = frozenset({"Conv", "ConvTranspose", "DFT", "Einsum", "Gemm", "MatMul", "STFT"})
 _ARRANGEMENT = frozenset(
     {"Concat", "Expand", "Flatten", "Gather", "Identity", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Tile"}
     | {"Transpose", "Unsqueeze"}

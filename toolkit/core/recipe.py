@@ -45,7 +45,7 @@ class Recipe:
     (:mod:`toolkit.core.equalization`); ``auto`` tries it where weights have one scale a tensor, and keeps it where that
     brings the build's outputs closer to the float model's.
     ``bias_correction`` takes out of each layer's outputs by how much quantization moved their means over the data;
-    ``auto`` keeps it where that brings the build's outputs closer to the float model's.
+    ``auto`` keeps it where that brings the build closer to the float model.
     ``adaptive_rounding`` rounds each weight so that the layer's output moves least over the data, in place of to the
     nearest step (:mod:`toolkit.core.rounding`); ``auto`` tries it where rounded weights make most of a
     build's error, which is where activations have more than 8 bits or weights fewer, and keeps it likewise.

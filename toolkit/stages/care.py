@@ -1,7 +1,7 @@
 """What a child process does for a build's accuracy beyond quantizing it: nothing is kept that does not measurably help.
 
-Every step is tried in the runtime that ships, on the first samples of the calibration data, against the float artefact
-of the same target; what was tried, what it brought and whether it was kept goes into ``build.json``.
+Every step is tried on calibration samples that it did not learn from, against the float artefact of the same target;
+what was tried, what it brought and whether it was kept goes into ``build.json``.
 """
 
 from __future__ import annotations

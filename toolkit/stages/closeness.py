@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,23 @@ class Levels:
             raise ModelError(f"the target {job.target} does not show its activations")
         own = bound(self._build, job.artefact)
         sides = ((path, _feeds(job, one)) for path, one in ((job.model, job.artefact), (build, own)))
-        found = list(tapping.distances(module, *sides).values())
-        if not found:
-            raise ModelError("no tensor of the build has a partner in the float artefact")
-        shares = [10 ** (-one / 10) for one in map(_level_db, found)]
-        return -10 * math.log10(math.fsum(shares) / len(shares))
+        return level_of(tapping.distances(module, *sides).values())
+
+
+def level_of(meters: Iterable[ErrorMeter]) -> float:
+    """Return noise to signal in the mean of all tensors, in dB: 0 where noise drowns them all, :data:`BEST_DB` at best.
+
+    A tensor that is zero throughout in the float artefact has no signal to compare with, and none counts as more than
+    lost: what is next to silent would outweigh all others.
+
+    Raises:
+        ModelError: no tensor has a partner with a signal.
+    """
+    found = [meter for meter in meters if meter.signal > 0 or meter.broken]
+    if not found:
+        raise ModelError("no tensor of the build has a partner in the float artefact")
+    shares = [min(1.0, 10 ** (-_level_db(meter) / 10)) for meter in found]
+    return -10 * math.log10(math.fsum(shares) / len(shares))
 
 
 def _feeds(job: CareJob, own: Signature) -> Iterator[Feeds]:

@@ -107,12 +107,12 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
         return produce(folder, care.without(build.recipe))
 
     try:
-        found = tools.store.memo("quantize/13", inputs, _Quantized, produce)
+        found = tools.store.memo("quantize/14", inputs, _Quantized, produce)
     except ChildFailed as error:
         if error.kind == "raised" or not care.may_do_without(build.recipe, module):
             raise
         # the crash may be that of a step of care: the build itself is worth a try of its own
-        found = tools.store.memo("quantize/13", {**inputs, "care": False}, _Quantized, produce_plainly)
+        found = tools.store.memo("quantize/14", {**inputs, "care": False}, _Quantized, produce_plainly)
         found = replace(found, made=replace(found.made, care=(care.lost(error),)))
     for step in found.made.care:
         tools.emit(Event(subject=build.subject, phase="noted", message=care.words(step)))

@@ -33,7 +33,6 @@ INTEGER_OPERATORS = frozenset(
 """Operators that ONNX Runtime computes in integers, or that only move values."""
 
 GELU = "it is part of a GELU, which ONNX Runtime computes in float as one operator"
-LOG = "a logarithm tells values apart that {bits} bits cannot, and it leads there"
 NORM = "it is part of a normalisation written out as arithmetic, which 8 bits ruin"
 TOO_COARSE = frozenset(
     ("Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization")
@@ -70,7 +69,7 @@ def plan(model: Model, types: Mapping[str, TensorType], order: Order) -> Plan:
     chosen = []
     left_out = dict.fromkeys(_norm_nodes(model, constants), NORM)
     left_out |= dict.fromkeys(_gelu_nodes(model, constants, shared), GELU)
-    left_out |= dict.fromkeys(_log_nodes(model, order), LOG.format(bits=order.recipe.activation_bits))
+    left_out |= dict.fromkeys(_log_nodes(model, order), logarithm.REASON.format(bits=order.recipe.activation_bits))
     left_out |= {layer: f"the recipe keeps it: {pattern}" for layer, pattern in order.choice.floats.items()}
     for node in model.graph.node:
         if node.name in left_out:
@@ -109,7 +108,8 @@ def _log_nodes(model: Model, order: Order) -> list[str]:
         return seen is not None and logarithm.is_too_wide(seen, order.recipe.activation_bits)
 
     nodes = logarithm.find(model.graph.node, too_wide)
-    return [node.name for node in nodes if node.op_type in INTEGER_OPERATORS]
+    own = order.choice.overrides
+    return [node.name for node in nodes if node.op_type in INTEGER_OPERATORS and node.name not in own]
 
 
 def _value_in(constants: Mapping[str, Any]) -> gelu.ValueOf:

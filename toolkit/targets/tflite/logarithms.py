@@ -9,8 +9,6 @@ from toolkit.core import logarithm
 from toolkit.core.artifacts import Range
 from toolkit.targets.tflite.flatbuffer import Graph, Operator
 
-REASON = "a logarithm tells values apart that {bits} bits cannot, and it leads there"
-
 _TYPES = {
     "ADD": "Add",
     "ADD_N": "Add",
@@ -51,7 +49,10 @@ _TYPES = {
     "BROADCAST_TO": "Expand",
     "TRANSPOSE": "Transpose",
     "GATHER": "Gather",
-    "RFFT2D": "Einsum",
+    "RFFT2D": "DFT",
+    "COMPLEX_ABS": "Abs",
+    "REAL": "Slice",
+    "IMAG": "Slice",
 }
 
 
@@ -75,7 +76,9 @@ def layers_of(graph: Graph, ranges: Mapping[str, Range], bits: int) -> dict[str,
         return seen is not None and logarithm.is_too_wide(seen, bits)
 
     nodes = [_node(graph, operator) for operator in graph.operators]
-    return {node.output[0]: REASON.format(bits=bits) for node in logarithm.find(nodes, too_wide) if node.output}
+    return {
+        node.output[0]: logarithm.REASON.format(bits=bits) for node in logarithm.find(nodes, too_wide) if node.output
+    }
 
 
 def _node(graph: Graph, operator: Operator) -> _Node:

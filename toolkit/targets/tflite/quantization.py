@@ -68,7 +68,8 @@ def quantize(model: Path, recipe: Recipe, ranges: dict[str, Range], out: Path) -
         refuse_control_flow(before)
     choice = choice_of(recipe, before)
     wide = logarithms.layers_of(before, ranges, recipe.activation_bits) if recipe.needs_data else {}
-    choice = replace(choice, floats=wide | dict(choice.floats))
+    wide = {layer: why for layer, why in wide.items() if layer not in {*choice.floats, *choice.overrides}}
+    choice = replace(choice, floats={**choice.floats, **wide})
     statistics = _statistics(before, ranges) if recipe.needs_data else None
     out.write_bytes(_quantized(model, recipe, (before, choice), statistics))
     graphs = read_all(out)
