@@ -81,7 +81,7 @@ def each(
             found = dict(zip(starts, (future.result() for future in futures), strict=True))
             return [found[place] for place in range(len(items))]
         finally:
-            _end(pool, futures)
+            _end(pool, whole=len(futures) == len(items) and all(future.done() for future in futures))
 
 
 class _Room:
@@ -142,13 +142,18 @@ def failure_of(error: PalmtopError) -> Failure:
     return Failure(error=error.message if log else str(error), log=log)
 
 
-def _end(pool: ThreadPoolExecutor, futures: Sequence[Future[B | Failure]]) -> None:
-    """Leave nothing running; where all is done there is nothing to do."""
+def _end(pool: ThreadPoolExecutor, *, whole: bool) -> None:
+    """Leave nothing running; where the ``whole`` work is done there is nothing to do.
+
+    The threads themselves are waited for: an interrupt while one is being started leaves it at work for a future that
+    nobody was given.
+    """
     pool.shutdown(wait=False, cancel_futures=True)
-    left = {future for future in futures if not future.done()}
-    if not left:
+    if whole:
         return  # where this is a part of other work, that goes on
     with process.ending():
-        while left:
+        waiting = threading.Thread(target=pool.shutdown)
+        waiting.start()
+        while waiting.is_alive():
             process.end_all()
-            left = concurrent.futures.wait(left, timeout=0.1).not_done
+            waiting.join(0.1)

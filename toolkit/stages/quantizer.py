@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from toolkit.core import isolation, pins, store
+from toolkit.core import isolation, pins, process, store
 from toolkit.core.artifacts import Blob, CalibratedModel, DataRef, QuantizedModel, Requirements
 from toolkit.core.errors import ChildFailed
 from toolkit.core.events import Event
@@ -109,7 +109,7 @@ def _quantize(build: Build, base: CalibratedModel, data: DataRef | None, tools: 
     try:
         found = tools.store.memo("quantize/14", inputs, _Quantized, produce)
     except ChildFailed as error:
-        if error.kind == "raised" or not care.may_do_without(build.recipe, module):
+        if error.kind == "raised" or process.is_ending() or not care.may_do_without(build.recipe, module):
             raise
         # the crash may be that of a step of care: the build itself is worth a try of its own
         found = tools.store.memo("quantize/14", {**inputs, "care": False}, _Quantized, produce_plainly)

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import filelock
 import psutil
 import pytest
 
+from toolkit.core import process
 from toolkit.core.errors import ChildFailed, ModelError, OutputError
 from toolkit.core.store import Store
+from toolkit.stages import parallel
 from toolkit.stages.parallel import Failure, each, free_bytes
 
 
@@ -125,3 +129,30 @@ def test_a_piece_that_waits_for_memory_does_not_hold_up_the_end():
 
 def test_the_machine_s_free_memory_is_known():
     assert 0 <= free_bytes() <= psutil.virtual_memory().total
+
+
+def test_an_interrupt_while_a_thread_is_being_started_leaves_nothing_running(monkeypatch):
+    """Its piece is at work by then, but nobody was given its future."""
+    begun = threading.Event()
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *args, **options):
+            future = super().submit(*args, **options)
+            if args[-1] == 0:
+                return future
+            assert begun.wait(20)
+            raise KeyboardInterrupt
+
+    def work(item):
+        if item == 0:
+            return None  # so that nothing else is left to end
+        begun.set()
+        return process.run([sys.executable, "-c", "import time; time.sleep(120)"], deadline_s=300)
+
+    monkeypatch.setattr(parallel, "ThreadPoolExecutor", Interrupted)
+    before = set(psutil.Process().children())
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        each([0, 1], work, 2)
+    assert time.monotonic() - started < 100, "a guard against a hang"
+    assert set(psutil.Process().children()) <= before
